@@ -1,0 +1,80 @@
+/*
+ * engine.h - the contract that every engine fulfils.
+ *
+ * An engine runs a guest's virtual processors (vCPUs).  machine/run.c owns a
+ * thread per vCPU and calls engine_ops.run in a loop; run returns when the
+ * vCPU needs something that only the machine can give.  Port and MMIO
+ * accesses are done by software engines through mem.h on the spot; an engine
+ * that cannot (KVM) does the same before it goes on.  The guest sees the same
+ * processor on every engine: CPUID policy (x86/cpuid.h), local APIC
+ * (x86/lapic.h) and saved state (x86/cpu.h: x86_walk) are shared.
+ */
+#ifndef HOSTEL_CPU_ENGINE_H
+#define HOSTEL_CPU_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/walk.h"
+
+struct x86_cpu;
+struct x86_machine;
+
+/* Why engine_ops.run returned. */
+enum vcpu_exit {
+	VCPU_EXIT_KICKED,   /* vcpu_kick() was called: look at requests */
+	VCPU_EXIT_HALT,	    /* HLT: wait until x86_wakeup_pending() */
+	VCPU_EXIT_SHUTDOWN, /* triple fault */
+	VCPU_EXIT_DEBUG,    /* breakpoint or step of the debugger (gdb.h) */
+	VCPU_EXIT_ERROR,    /* the engine cannot go on; its err says why */
+};
+
+struct engine_stats {
+	uint64_t insns;	       /* guest instructions retired; 0: not counted */
+	uint64_t blocks;       /* blocks decoded or translated */
+	uint64_t invalidated;  /* blocks dropped because code was written */
+	uint64_t tlb_misses;
+	uint64_t page_walks;
+	uint64_t exceptions;
+	uint64_t interrupts;
+	uint64_t halts;
+	uint64_t code_bytes;   /* host code or decoded code held now */
+};
+
+struct engine_ops {
+	const char *name; /* as in --engine */
+
+	/* Can this host run it?  0, or -errno with the reason. */
+	int (*probe)(struct err *err);
+
+	/*
+	 * Per guest and per vCPU.  engine_vm_init is called once before any
+	 * vCPU; the engine keeps what it needs in x86_machine.engine and
+	 * x86_cpu.engine, and frees it in the matching free.
+	 */
+	int (*vm_init)(struct x86_machine *xm, struct err *err);
+	void (*vm_free)(struct x86_machine *xm);
+	int (*vcpu_init)(struct x86_cpu *cpu, struct err *err);
+	void (*vcpu_free)(struct x86_cpu *cpu);
+
+	/*
+	 * Runs the vCPU in the calling thread, always the same one, from the
+	 * state in *cpu until an exit; then *cpu is complete and precise.
+	 */
+	enum vcpu_exit (*run)(struct x86_cpu *cpu, struct err *err);
+	/* Executes exactly one instruction, or delivers one interrupt. */
+	enum vcpu_exit (*step)(struct x86_cpu *cpu, struct err *err);
+
+	/* Guest memory [gpa, gpa+len) that may hold cached code changed. */
+	void (*code_written)(struct x86_machine *xm, uint64_t gpa,
+			     uint64_t len);
+	/* Drop all cached code and translations (state was restored). */
+	void (*flush)(struct x86_cpu *cpu);
+	void (*stats)(struct x86_cpu *cpu, struct engine_stats *out);
+};
+
+extern const struct engine_ops interpreter_engine;
+extern const struct engine_ops translator_engine;
+
+#endif

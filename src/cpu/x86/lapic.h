@@ -1,0 +1,73 @@
+/*
+ * lapic.h - the local APIC, one per vCPU, and the bus between them.
+ *
+ * Source: Intel SDM volume 3A chapter 11 (xAPIC and x2APIC).
+ *
+ * Threads: register accesses from the owner's vCPU thread; delivery from any
+ * thread.  Each local APIC has its own mutex, a leaf in the lock order.  The
+ * timer is armed in the loop; a halted vCPU also wakes by it.
+ */
+#ifndef HOSTEL_CPU_X86_LAPIC_H
+#define HOSTEL_CPU_X86_LAPIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/walk.h"
+
+struct x86_cpu;
+struct x86_machine;
+struct lapic;
+
+#define LAPIC_BASE 0xfee00000ull
+
+struct lapic *lapic_new(struct x86_cpu *cpu, struct err *err);
+void lapic_free(struct lapic *l);
+void lapic_reset(struct lapic *l, bool init);
+void lapic_walk(struct lapic *l, struct walk *w);
+/*
+ * xAPIC MMIO page at LAPIC_BASE: mmu.c passes accesses of a vCPU to its own
+ * local APIC's page (IA32_APIC_BASE may have moved it) here before the bus.
+ * True: handled.
+ */
+bool lapic_mmio(struct lapic *l, uint64_t gpa, unsigned size, bool write,
+		uint64_t *value);
+
+/* MSRs 1b, 6e0 and 800..8ff; false: #GP. */
+bool lapic_rdmsr(struct lapic *l, uint32_t index, uint64_t *value);
+bool lapic_wrmsr(struct lapic *l, uint32_t index, uint64_t value);
+uint8_t lapic_get_tpr(struct lapic *l); /* CR8: bits 7..4 of TPR */
+void lapic_set_tpr(struct lapic *l, uint8_t cr8);
+
+/*
+ * The INTA cycle: highest-priority deliverable vector moves from IRR to ISR;
+ * -1: none.  ExtINT from the 8259 comes through LINT0 or, with the APIC
+ * disabled, directly.
+ */
+int lapic_ack(struct lapic *l);
+/* Would lapic_ack() return a vector?  Cheap; own thread. */
+bool lapic_pending(struct lapic *l);
+/* INTR from the 8259 pair changed level. Any thread. */
+void lapic_extint(struct x86_machine *xm, bool level);
+
+enum lapic_delivery {
+	LAPIC_FIXED, LAPIC_LOWEST, LAPIC_SMI, LAPIC_RES, LAPIC_NMI, LAPIC_INIT,
+	LAPIC_SIPI, LAPIC_EXTINT,
+};
+/* A message from IOAPIC, MSI or IPI to every local APIC it addresses. */
+struct lapic_msg {
+	uint32_t dest;
+	bool logical;
+	uint8_t mode; /* enum lapic_delivery */
+	uint8_t vector;
+	bool level;   /* trigger mode */
+};
+void lapic_deliver(struct x86_machine *xm, const struct lapic_msg *msg);
+/* An MSI write: address FEExxxxx and data. */
+void lapic_deliver_msi(struct x86_machine *xm, uint64_t addr, uint32_t data);
+/* EOI of a level-triggered vector: called with the vector; any vCPU thread. */
+void lapic_set_eoi_hook(struct x86_machine *xm,
+			void (*fn)(void *opaque, uint8_t vector), void *opaque);
+
+#endif

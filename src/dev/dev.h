@@ -1,0 +1,62 @@
+/*
+ * dev.h - what every device is.
+ *
+ * A device is created by machine/pc.c, which names every device in order; it
+ * maps its ports and MMIO (mem.h), raises interrupts through `struct irq`
+ * lines that it was given, keeps time with timers (loop.h), and lists its
+ * state in one walk function (walk.h).
+ *
+ * Threads: port and MMIO callbacks come from any vCPU thread, timer callbacks
+ * from the loop's thread.  Each device has its own mutex; it may raise an irq
+ * line while holding it (interrupt controllers lock below devices and never
+ * call back up), but must not access guest memory's MMIO.
+ */
+#ifndef HOSTEL_DEV_DEV_H
+#define HOSTEL_DEV_DEV_H
+
+#include <stdbool.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/loop.h"
+#include "base/walk.h"
+#include "mem/mem.h"
+
+/* One end of an interrupt wire. A zeroed irq is not connected. */
+struct irq {
+	void (*set)(void *opaque, unsigned n, bool level);
+	void *opaque;
+	unsigned n;
+};
+
+static inline void irq_set(const struct irq *irq, bool level)
+{
+	if (irq->set)
+		irq->set(irq->opaque, irq->n, level);
+}
+
+/* An edge: up and down again. */
+static inline void irq_pulse(const struct irq *irq)
+{
+	irq_set(irq, true);
+	irq_set(irq, false);
+}
+
+/* What a device may use of its surroundings; outlives every device. */
+struct dev_env {
+	struct mem *mem;
+	struct loop *loop;
+	struct vclock *clock;
+};
+
+/* Embedded first in every device. */
+struct dev {
+	const char *name;    /* static string; also the section's name */
+	unsigned instance;
+	void (*reset)(struct dev *dev); /* power-on state; vCPUs are stopped */
+	void (*walk)(struct dev *dev, struct walk *w); /* vCPUs are stopped */
+	void (*free)(struct dev *dev);
+	struct dev *next;    /* the board's list, in creation order */
+};
+
+#endif

@@ -1,0 +1,127 @@
+/*
+ * mem.h - what a guest-physical address means.
+ *
+ * The guest-physical address space (gpa, up to 2^46) holds RAM and MMIO
+ * regions; beside it lies the 64 KiB port space.  RAM is one memory file,
+ * mapped once, allocated lazily by the host: only touched pages cost.
+ *
+ *	0          .. 0xc0000000   RAM ("low"), at most 3 GiB
+ *	0xc0000000 .. 0x100000000  the PCI hole: MMIO only
+ *	0x100000000 ..             RAM ("high"): what did not fit below
+ *
+ * Everything the guest controls enters through here, once checked.
+ * Regions are mapped while the machine is built (one thread, no vCPU
+ * running); dispatch is lock-free and reentrant: each device locks itself.
+ */
+#ifndef HOSTEL_MEM_MEM_H
+#define HOSTEL_MEM_MEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define MEM_PAGE_SHIFT 12
+#define MEM_PAGE_SIZE  4096ull
+#define MEM_PAGE_MASK  (MEM_PAGE_SIZE - 1)
+#define MEM_HOLE_BASE  0xc0000000ull
+#define MEM_HOLE_END   0x100000000ull
+#define MEM_RAM_MIN    (1ull << 20)
+#define MEM_RAM_MAX    (1ull << 40)
+
+struct mem;
+
+/*
+ * ram_bytes: a multiple of 4096, MEM_RAM_MIN..MEM_RAM_MAX; else -EINVAL with
+ * a sentence.  The memory file is called "hostel-ram"; never on disk.
+ */
+int mem_new(struct mem **out, uint64_t ram_bytes, struct err *err);
+void mem_free(struct mem *m);
+
+/* --- RAM ------------------------------------------------------------- */
+
+uint64_t mem_ram_bytes(const struct mem *m);
+/* The two RAM ranges [base, base+size); returns how many (1 or 2). */
+struct mem_range {
+	uint64_t base;
+	uint64_t size;
+};
+unsigned mem_ram_ranges(const struct mem *m, struct mem_range out[2]);
+int mem_ram_fd(const struct mem *m);
+
+/*
+ * Host address of [gpa, gpa+len), or NULL unless all of it is RAM in one
+ * range.  The pointer stays valid for the life of m.  Writers through it must
+ * call mem_written() afterwards if vCPUs may run.
+ */
+void *mem_host(struct mem *m, uint64_t gpa, uint64_t len);
+/* Host bytes in use by touched guest pages. */
+uint64_t mem_touched_bytes(const struct mem *m);
+
+/* Checked copies: all or nothing; -EFAULT outside RAM.  Any thread. */
+int mem_read(struct mem *m, uint64_t gpa, void *buf, size_t len);
+int mem_write(struct mem *m, uint64_t gpa, const void *buf, size_t len);
+int mem_zero(struct mem *m, uint64_t gpa, uint64_t len);
+
+/*
+ * Per-page flags, one byte a RAM page, at mem_page_flags(m)[mem_page(m, gpa)].
+ * Accessed with __atomic builtins from any vCPU thread.
+ */
+#define MEM_PAGE_CODE	 0x01 /* an engine holds decoded code of this page */
+#define MEM_PAGE_WRITTEN 0x02 /* some vCPU may hold a writable TLB entry */
+#define MEM_PAGE_DIRTY	 0x04 /* dirty log, for migration and screens */
+uint8_t *mem_page_flags(struct mem *m);
+/* Index of a RAM page; UINT64_MAX if gpa is not RAM. */
+uint64_t mem_page(const struct mem *m, uint64_t gpa);
+
+/*
+ * Engines that cache code register here; mem_written() (called by mem_write()
+ * and mem_zero() themselves, and by device DMA) calls it for each written
+ * range that touches a page with MEM_PAGE_CODE.  The hook runs in the
+ * writer's thread.
+ */
+typedef void mem_code_hook(void *opaque, uint64_t gpa, uint64_t len);
+void mem_set_code_hook(struct mem *m, mem_code_hook *hook, void *opaque);
+void mem_written(struct mem *m, uint64_t gpa, uint64_t len);
+
+/* --- MMIO and ports -------------------------------------------------- */
+
+/*
+ * offset is relative to the region's base; size is 1, 2, 4 or 8 (ports: 1, 2,
+ * 4).  Called from any vCPU thread, unlocked.  An access that straddles a
+ * region's end is split into bytes by the dispatcher; wider accesses than
+ * `max_size` are split into max_size pieces, lowest address first, and
+ * narrower ones than min_size are passed as they are.
+ */
+struct io_ops {
+	uint64_t (*read)(void *dev, uint64_t offset, unsigned size);
+	void (*write)(void *dev, uint64_t offset, unsigned size,
+		      uint64_t value);
+	unsigned max_size; /* 0 means 8 */
+};
+
+/* -EEXIST on overlap, -EINVAL on a range that is empty or wraps. */
+int mem_map_mmio(struct mem *m, uint64_t base, uint64_t size,
+		 const struct io_ops *ops, void *dev, const char *name);
+int mem_unmap_mmio(struct mem *m, uint64_t base);
+int mem_map_ports(struct mem *m, uint16_t base, unsigned count,
+		  const struct io_ops *ops, void *dev, const char *name);
+
+/* Unclaimed addresses read as all ones and ignore writes, as on a PC. */
+uint64_t mem_mmio_read(struct mem *m, uint64_t gpa, unsigned size);
+void mem_mmio_write(struct mem *m, uint64_t gpa, unsigned size,
+		    uint64_t value);
+uint32_t mem_port_read(struct mem *m, uint16_t port, unsigned size);
+void mem_port_write(struct mem *m, uint16_t port, unsigned size,
+		    uint32_t value);
+
+/*
+ * A tap on every port and MMIO access, for --trace; NULL removes it.
+ * space: 'p' or 'm'; name: the region's, or "unclaimed".
+ */
+typedef void mem_tap(void *opaque, char space, bool write, uint64_t addr,
+		     unsigned size, uint64_t value, const char *name);
+void mem_set_tap(struct mem *m, mem_tap *tap, void *opaque);
+
+#endif
