@@ -142,8 +142,12 @@ struct x86_insn {
 	uint8_t imm_bytes;	/* size of the encoded immediate(s) */
 	uint8_t vvvv;		/* VEX.vvvv as register number */
 	uint8_t is4;		/* register in imm8[7:4], or X86_NO_REG */
+	uint8_t rex;		/* W R X B as in REX (8, 4, 2, 1), VEX's too */
+	uint8_t pp;		/* prefix that selected the row, numbered as
+				 * VEX.pp: 0 none, 1 66, 2 F3, 3 F2 */
 	uint16_t sel;		/* selector of a far pointer; ENTER's level */
 	struct x86_operand o[4];
+	void *thunk;		/* NULL; thunk.c's own, set when executed */
 };
 
 enum x86_decode_result {
