@@ -42,6 +42,31 @@ static inline void irq_pulse(const struct irq *irq)
 	irq_set(irq, false);
 }
 
+/* A message-signalled interrupt: the write that a device would do. */
+struct msi_bus {
+	void (*send)(void *opaque, uint64_t addr, uint32_t data);
+	void *opaque;
+};
+
+static inline void msi_send(const struct msi_bus *bus, uint64_t addr,
+			    uint32_t data)
+{
+	if (bus->send)
+		bus->send(bus->opaque, addr, data);
+}
+
+/* Something that a device asks of the board (power off, reset, ...). */
+struct dev_hook {
+	void (*fn)(void *opaque, uint32_t value);
+	void *opaque;
+};
+
+static inline void dev_hook_call(const struct dev_hook *hook, uint32_t value)
+{
+	if (hook->fn)
+		hook->fn(hook->opaque, value);
+}
+
 /* What a device may use of its surroundings; outlives every device. */
 struct dev_env {
 	struct mem *mem;
@@ -58,5 +83,15 @@ struct dev {
 	void (*free)(struct dev *dev);
 	struct dev *next;    /* the board's list, in creation order */
 };
+
+/* The struct dev of any device: it is always the first member. */
+#define DEV(device) ((struct dev *)(device))
+
+/*
+ * Creation, everywhere the same: X_new(&x, env, ..., err) maps the device's
+ * ports and MMIO and leaves it in its power-on state; 0 or -errno with the
+ * sentence.  It is given back with DEV(x)->free(DEV(x)), in the reverse order
+ * of creation, once no vCPU runs and the loop has stopped.
+ */
 
 #endif
