@@ -15,6 +15,7 @@
 #ifndef HOSTEL_CPU_X86_CPU_H
 #define HOSTEL_CPU_X86_CPU_H
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -179,12 +180,23 @@ struct x86_cpu {
 	void *engine;	    /* the engine's own per-vCPU data */
 	atomic_uint sipi_vector; /* shared */
 	atomic_int wait_word;	 /* shared: futex for halted vCPUs (run.c) */
+	atomic_bool running;	 /* shared: inside run(), see sync.h */
+	atomic_uint sync_seen;	 /* shared: xm->sync_count answered so far */
+	/*
+	 * A data breakpoint (DR0-3) that the instruction being executed hit:
+	 * bits for DR6.  The engine raises the #DB trap after the instruction.
+	 * While DR7 enables any breakpoint, engines go one by one.
+	 */
+	uint64_t db_pending;
+	bool watch_pending; /* the same for gdb: VCPU_EXIT_DEBUG */
 	uint64_t intr_count, exception_count, halt_count;
 	uint64_t tlb_miss_count, page_walk_count;
 
 	struct x86_xsave fpu;
 	struct x86_tlb tlb; /* last: large */
 };
+
+#define X86_SYNC_RING 64
 
 /*
  * What all vCPUs of a guest share.  Created by the machine before the CPUs.
@@ -212,6 +224,12 @@ struct x86_machine {
 	void *trace_opaque;
 	/* gdb: code breakpoints and single-step; NULL when not attached. */
 	struct x86_debug *debug;
+	/* Held during accesses that cannot be atomic on their own: mmu.c. */
+	pthread_mutex_t bounce_lock;
+	/* sync.c: code pages marked so far; the last ones by number. */
+	atomic_flag sync_lock;
+	atomic_uint sync_count;
+	uint64_t sync_pages[X86_SYNC_RING];
 };
 
 struct x86_trace_ops {

@@ -13,6 +13,8 @@
 
 #include "cpu/x86/cpu.h"
 
+#define X86_PHYS_BITS 46 /* MAXPHYADDR, as CPUID 80000008h says */
+
 /* Whose rights: the CPL's, or the processor's own (GDT, IDT, TSS reads). */
 uint64_t x86_load_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size);
 void x86_store_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size,
@@ -100,6 +102,7 @@ struct x86_rmw {
 	uint64_t linear;
 	unsigned size;
 	bool bounced;
+	uint64_t code_gpa; /* page holds cached code; else UINT64_MAX */
 	uint8_t buf[16] __attribute__((aligned(16)));
 };
 void *x86_rmw_begin(struct x86_cpu *cpu, struct x86_rmw *r, uint64_t linear,
@@ -123,8 +126,20 @@ uint64_t x86_fetch_gpa(struct x86_cpu *cpu, uint64_t linear);
 /* Translation for debuggers: no faults, no A/D bits; false if unmapped. */
 bool x86_translate_debug(struct x86_cpu *cpu, uint64_t linear, uint64_t *gpa);
 
+/*
+ * Fills the TLB for an access without raising: the host address if the access
+ * is allowed, in one page and plain RAM, else NULL (it would fault, cross a
+ * page, or is not for the TLB: do it the slow way).
+ */
+void *x86_tlb_fill(struct x86_cpu *cpu, uint64_t linear, unsigned size,
+		   unsigned kind);
+/* Like x86_fetch_gpa(), but UINT64_MAX instead of a fault. */
+uint64_t x86_fetch_gpa_quiet(struct x86_cpu *cpu, uint64_t linear);
+
 /* --- Flushing ------------------------------------------------------------- */
 
+/* Once, before the first access: every slot empty. */
+void x86_tlb_init(struct x86_cpu *cpu);
 void x86_tlb_flush_all(struct x86_cpu *cpu);	   /* globals too */
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu); /* MOV CR3 */
 void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear); /* INVLPG */

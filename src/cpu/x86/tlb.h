@@ -50,15 +50,23 @@ struct x86_itlb_entry {
 	uint64_t gpa;
 };
 
-/* The slots in use, so that a flush costs what was used. */
-#define X86_TLB_USED_MAX 2048
+/*
+ * Every slot in use is listed, so that a flush costs what was used.  The list
+ * a slot is in outlives the entry; listed[] keeps it from being listed twice.
+ */
+#define X86_TLB_LISTED_OTHER  0x1 /* in used[0]: not global */
+#define X86_TLB_LISTED_GLOBAL 0x2 /* in used[1] */
+#define X86_TLB_IS_GLOBAL     0x4 /* what the slot holds now */
+
 struct x86_tlb {
 	struct x86_tlb_entry e[X86_TLB_KINDS][X86_TLB_SIZE];
 	struct x86_itlb_entry code[X86_ITLB_SIZE];
-	/* Slots filled since the last flush: kind << 16 | index. */
-	uint32_t used_count[2];			 /* [0] global, [1] others */
-	uint32_t used[2][X86_TLB_USED_MAX];
-	uint64_t large_mask, large_base; /* linear range with large pages */
+	uint8_t listed[X86_TLB_KINDS * X86_TLB_SIZE];
+	uint32_t used_count[2];
+	uint16_t used[2][X86_TLB_KINDS * X86_TLB_SIZE]; /* kind * SIZE + i */
+	/* Where pieces of large pages may be, by hash of 2 MiB and 1 GiB
+	 * regions: INVLPG there must look at more than one slot. */
+	uint64_t large[64];
 };
 
 #endif
