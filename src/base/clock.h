@@ -35,11 +35,16 @@ struct vclock;
 struct vclock *vclock_new(void);
 void vclock_free(struct vclock *vc);
 uint64_t vclock_now(const struct vclock *vc);
+bool vclock_paused(const struct vclock *vc);
+/* Pausing a paused clock and resuming a running one change nothing. */
 void vclock_pause(struct vclock *vc);
 void vclock_resume(struct vclock *vc);
 /* For restoring a saved guest: guest time becomes `now` (while paused). */
 void vclock_set(struct vclock *vc, uint64_t now);
-/* The CLOCK_MONOTONIC time at which guest time is `t` (while running). */
+/*
+ * The CLOCK_MONOTONIC time at which guest time is `t`: 0 if that was before
+ * the host's boot, UINT64_MAX if never (paused, or past 2^63 ns).
+ */
 uint64_t vclock_to_mono(const struct vclock *vc, uint64_t t);
 
 #endif

@@ -23,7 +23,13 @@ void loop_free(struct loop *loop);
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
-/* events: EPOLLIN, EPOLLOUT, ...; the caller keeps owning fd. */
+/*
+ * events: EPOLLIN, EPOLLOUT, ...; the caller keeps owning fd, and closes it
+ * only after loop_del_fd().  A regular file cannot be polled: -EPERM.  After
+ * loop_del_fd() returns, the callback is not running and will not run, unless
+ * called from the loop's thread itself; so, as with timer_disarm(), not with
+ * a lock held that the callback takes.
+ */
 typedef void loop_fd_fn(void *opaque, int fd, uint32_t events);
 int loop_add_fd(struct loop *loop, int fd, uint32_t events, loop_fd_fn *fn,
 		void *opaque);
@@ -34,8 +40,8 @@ void loop_del_fd(struct loop *loop, int fd);
  * A timer, embedded in its owner and owned by it.  Arming an armed timer
  * moves it.  After timer_disarm() returns, the callback is not running and
  * will not run, unless disarmed from the callback itself.  Guarantee: the
- * callback never runs before vclock_now() >= deadline.  Arming to a later
- * time costs no system call.
+ * callback never runs before vclock_now() >= deadline, nor begins while guest
+ * time is paused.  Arming to a later time costs no system call.
  */
 struct timer {
 	struct loop *loop;
@@ -49,6 +55,12 @@ void timer_init(struct timer *t, struct loop *loop, void (*fn)(void *opaque),
 		void *opaque);
 void timer_arm(struct timer *t, uint64_t deadline);
 void timer_disarm(struct timer *t);
+/*
+ * Disarms without waiting: for callers that hold a lock which the callback
+ * takes, where timer_disarm() would deadlock.  A callback that was already
+ * due may still run once; it must look under its lock whether it is wanted.
+ */
+void timer_cancel(struct timer *t);
 /* Guest time moved (pause, resume, restore): look at every deadline anew. */
 void loop_clock_moved(struct loop *loop);
 

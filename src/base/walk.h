@@ -36,7 +36,11 @@
 
 struct walk;
 
-/* The stream stays the caller's.  dump writes "section[i].field = value". */
+/*
+ * The stream stays the caller's, and outlives the walk.  dump writes
+ * "section[i].field = value".  NULL: no memory.  Field and section names are
+ * 1..63 printable characters; sections do not nest.
+ */
 struct walk *walk_save_to(FILE *f);
 struct walk *walk_restore_from(const void *buf, size_t len);
 struct walk *walk_dump_to(FILE *f);
@@ -47,7 +51,11 @@ struct walk *walk_dump_to(FILE *f);
 struct walk *walk_diff_with(const void *buf, size_t len, FILE *out);
 void walk_free(struct walk *w);
 
-/* 0, or -errno with the sentence. */
+/*
+ * 0, or -errno with the sentence.  Ends the walk: saving, it completes the
+ * stream (one that was not completed cannot be restored); comparing, it
+ * counts the stream's sections that were not walked.
+ */
 int walk_result(struct walk *w, struct err *err);
 unsigned walk_diff_count(const struct walk *w);
 bool walk_restoring(const struct walk *w);
