@@ -97,8 +97,8 @@ static void tlb_insert(struct x86_cpu *cpu, unsigned kind, uint64_t linear,
 	t->listed[slot] &= ~X86_TLB_IS_GLOBAL;
 	if (global)
 		t->listed[slot] |= X86_TLB_IS_GLOBAL;
-	t->e[kind][i].page = linear;
-	t->e[kind][i].addend = (uintptr_t)host - linear;
+	t->neg[kind][i] = -linear;
+	t->addend[kind][i] = (uintptr_t)host - linear;
 }
 
 /* Marks the page as written before its flags are looked at: see sync.c. */
@@ -549,7 +549,7 @@ static bool mmu_fetch(struct x86_cpu *cpu, uint64_t linear, uint64_t *gpa,
 		      uint32_t *error)
 {
 	bool user = cpu->mode & X86_MODE_USER;
-	uint64_t page = (linear & ~MEM_PAGE_MASK) | user;
+	uint64_t page = (linear & ~MEM_PAGE_MASK) | 2 | user;
 	struct x86_itlb_entry *e =
 		&cpu->tlb.code[linear >> 12 & (X86_ITLB_SIZE - 1)];
 	struct page_access a = { .fetch = true, .user = user };
@@ -609,6 +609,11 @@ bool x86_translate_debug(struct x86_cpu *cpu, uint64_t linear, uint64_t *gpa)
 /* --- Flushing
  * ------------------------------------------------------------------- */
 
+static void tlb_clear(struct x86_tlb *t, unsigned slot)
+{
+	t->neg[0][slot] = x86_tlb_empty(slot % X86_TLB_SIZE);
+}
+
 static void tlb_flush_code(struct x86_tlb *t)
 {
 	unsigned i;
@@ -627,7 +632,7 @@ static void tlb_flush_list(struct x86_tlb *t, unsigned global)
 
 		t->listed[slot] &= ~list;
 		if (!(t->listed[slot] & X86_TLB_IS_GLOBAL) == !global)
-			t->e[0][slot].page = X86_TLB_NONE;
+			tlb_clear(t, slot);
 	}
 	t->used_count[global] = 0;
 }
@@ -648,11 +653,12 @@ void x86_tlb_flush_all(struct x86_cpu *cpu)
 
 void x86_tlb_init(struct x86_cpu *cpu)
 {
-	unsigned kind, i;
+	unsigned kind;
 
-	for (kind = 0; kind < X86_TLB_KINDS; kind++)
-		for (i = 0; i < X86_TLB_SIZE; i++)
-			cpu->tlb.e[kind][i].page = X86_TLB_NONE;
+	for (kind = 0; kind < X86_TLB_KINDS; kind++) {
+		tlb_clear(&cpu->tlb, kind * X86_TLB_SIZE);
+		tlb_clear(&cpu->tlb, kind * X86_TLB_SIZE + X86_TLB_SIZE - 1);
+	}
 	tlb_flush_code(&cpu->tlb);
 }
 
@@ -668,9 +674,9 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear)
 		return;
 	}
 	for (kind = 0; kind < X86_TLB_KINDS; kind++)
-		if (t->e[kind][i].page == linear)
-			t->e[kind][i].page = X86_TLB_NONE;
-	if ((c->page & ~1ull) == linear)
+		if (t->neg[kind][i] == -linear)
+			tlb_clear(t, kind * X86_TLB_SIZE + i);
+	if ((c->page & ~MEM_PAGE_MASK) == linear)
 		c->page = X86_TLB_NONE;
 }
 
@@ -683,11 +689,10 @@ void x86_tlb_drop_writable(struct x86_cpu *cpu, uint64_t gpa_page)
 	for (global = 0; global < 2; global++)
 		for (i = 0; i < t->used_count[global]; i++) {
 			unsigned slot = t->used[global][i];
-			struct x86_tlb_entry *e = &t->e[0][slot];
 
 			if (slot / X86_TLB_SIZE & 1 &&
-			    e->page + e->addend == host)
-				e->page = X86_TLB_NONE;
+			    t->addend[0][slot] - t->neg[0][slot] == host)
+				tlb_clear(t, slot);
 		}
 }
 

@@ -33,12 +33,12 @@ static inline unsigned x86_tlb_kind(const struct x86_cpu *cpu)
 static inline void *x86_tlb_lookup(struct x86_cpu *cpu, uint64_t linear,
 				   unsigned size, unsigned kind)
 {
-	const struct x86_tlb_entry *e =
-		&cpu->tlb.e[kind][linear >> 12 & (X86_TLB_SIZE - 1)];
+	unsigned i = linear >> 12 & (X86_TLB_SIZE - 1);
 
-	if (__builtin_expect(linear - e->page > 4096 - size, 0))
+	if (__builtin_expect(linear + cpu->tlb.neg[kind][i] + size - 1 > 4095,
+			     0))
 		return 0;
-	return (void *)(uintptr_t)(linear + e->addend);
+	return (void *)(uintptr_t)(linear + cpu->tlb.addend[kind][i]);
 }
 
 #define X86_MMU_ACCESSORS(bits)                                                \

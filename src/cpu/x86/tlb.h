@@ -9,20 +9,29 @@
  * register or by gdb, writes to pages that hold cached code, writes to a page
  * whose dirty bit is clear.
  *
- *	hit: linear - entry.page <= 4096 - size   (unsigned; catches page
- *						   crossing and absent alike)
+ *	hit: linear + neg + size - 1 < 4096	(unsigned; neg = -page, so
+ *						 that page crossing misses)
  *
- * An empty entry's page is X86_TLB_NONE, 4096 bytes below the top of a
- * non-canonical range, which no access can match.
+ * Two arrays rather than one of pairs, because the translator's check indexes
+ * with scale 8 and touches no flags.  An empty slot i holds the negative of a
+ * page that can never be looked up in slot i, nor crossed into from it: page
+ * 0 suits all but the slots 0 and 65535, so fresh zeroed memory is empty.
  */
 #ifndef HOSTEL_CPU_X86_TLB_H
 #define HOSTEL_CPU_X86_TLB_H
 
 #include <stdint.h>
 
-#define X86_TLB_BITS 12
+#define X86_TLB_BITS 16
 #define X86_TLB_SIZE (1u << X86_TLB_BITS)
-#define X86_TLB_NONE 0x7ffffffffffff000ull
+#define X86_TLB_NONE 1ull /* for x86_itlb_entry.page */
+
+static inline uint64_t x86_tlb_empty(unsigned i)
+{
+	if (i != 0 && i != X86_TLB_SIZE - 1)
+		return 0;
+	return -((uint64_t)(i ^ (X86_TLB_SIZE / 2)) << 12);
+}
 
 /*
  * One table per privilege and direction.  KERNEL_AC: supervisor with
@@ -38,15 +47,10 @@ enum x86_tlb_kind {
 	X86_TLB_KINDS,
 };
 
-struct x86_tlb_entry {
-	uint64_t page;	 /* linear address of the page, or X86_TLB_NONE */
-	uint64_t addend; /* host address - linear address */
-};
-
 /* Code fetch: small, by page: linear -> guest-physical. */
 #define X86_ITLB_SIZE 256
 struct x86_itlb_entry {
-	uint64_t page; /* linear | privilege (bit 0: user); or X86_TLB_NONE */
+	uint64_t page; /* linear | 2 | user (bit 0); or X86_TLB_NONE */
 	uint64_t gpa;
 };
 
@@ -59,11 +63,12 @@ struct x86_itlb_entry {
 #define X86_TLB_IS_GLOBAL     0x4 /* what the slot holds now */
 
 struct x86_tlb {
-	struct x86_tlb_entry e[X86_TLB_KINDS][X86_TLB_SIZE];
+	uint64_t neg[X86_TLB_KINDS][X86_TLB_SIZE];    /* -page */
+	uint64_t addend[X86_TLB_KINDS][X86_TLB_SIZE]; /* host - linear */
 	struct x86_itlb_entry code[X86_ITLB_SIZE];
 	uint8_t listed[X86_TLB_KINDS * X86_TLB_SIZE];
 	uint32_t used_count[2];
-	uint16_t used[2][X86_TLB_KINDS * X86_TLB_SIZE]; /* kind * SIZE + i */
+	uint32_t used[2][X86_TLB_KINDS * X86_TLB_SIZE]; /* kind * SIZE + i */
 	/* Where pieces of large pages may be, by hash of 2 MiB and 1 GiB
 	 * regions: INVLPG there must look at more than one slot. */
 	uint64_t large[64];
