@@ -611,7 +611,9 @@ bool x86_translate_debug(struct x86_cpu *cpu, uint64_t linear, uint64_t *gpa)
 
 static void tlb_clear(struct x86_tlb *t, unsigned slot)
 {
-	t->neg[0][slot] = x86_tlb_empty(slot % X86_TLB_SIZE);
+	unsigned i = slot % X86_TLB_SIZE;
+
+	t->neg[slot / X86_TLB_SIZE][i] = x86_tlb_empty(i);
 }
 
 static void tlb_flush_code(struct x86_tlb *t)
@@ -689,9 +691,11 @@ void x86_tlb_drop_writable(struct x86_cpu *cpu, uint64_t gpa_page)
 	for (global = 0; global < 2; global++)
 		for (i = 0; i < t->used_count[global]; i++) {
 			unsigned slot = t->used[global][i];
+			unsigned kind = slot / X86_TLB_SIZE;
+			unsigned at = slot % X86_TLB_SIZE;
 
-			if (slot / X86_TLB_SIZE & 1 &&
-			    t->addend[0][slot] - t->neg[0][slot] == host)
+			if (kind & 1 &&
+			    t->addend[kind][at] - t->neg[kind][at] == host)
 				tlb_clear(t, slot);
 		}
 }
