@@ -32,5 +32,7 @@ void thunk_exec(struct x86_cpu *cpu, const struct x86_insn *insn);
 
 /* #UD / #NM for the class of insn, in the manual's order; else returns. */
 void thunk_check_available(struct x86_cpu *cpu, const struct x86_insn *insn);
+/* The same for an instruction of class cls (X87, MMX, SSE or AVX). */
+void thunk_check_class(struct x86_cpu *cpu, enum x86_class cls);
 
 #endif

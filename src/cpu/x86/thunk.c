@@ -1,0 +1,313 @@
+/*
+ * thunk.c - running a guest instruction on the host's processor.
+ *
+ * Order of events, so that every fault comes before any change of state
+ * (SDM 3A 6.9 and 2A 3.1.1.14): availability (#UD, #NM), a pending x87
+ * exception (#MF), the operand's address, its alignment (#GP), its pages
+ * (#PF); then the thunk runs (thunk_code.c) and stores, or the host raises
+ * SIGFPE and nothing but MXCSR's flags has changed.
+ *
+ * The memory operand is the guest's own memory where the TLB has it, else a
+ * buffer.  The host's MXCSR is the guest's while an instruction runs that
+ * depends on it, and stays so afterwards if only flags differ from the
+ * default: C code does not look at them, and the next thunk needs not load.
+ *
+ * CR0.NE = 0 asks for IRQ 13 instead of #MF; no guest in use since the 386
+ * needs it, so #MF is raised in both cases.
+ */
+#include "cpu/x86/thunk.h"
+
+#include <errno.h>
+#include <immintrin.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "cpu/x86/fpu.h"
+#include "cpu/x86/mmu.h"
+#include "cpu/x86/thunk_code.h"
+
+/* MXCSR without its flags, as the host's C code expects it. */
+#define THUNK_HOST_CONTROL (FPU_MXCSR_INIT & ~FPU_MXCSR_FLAGS)
+
+/* --- SIGFPE ---------------------------------------------------------------- */
+
+/* Who handled SIGFPE before us; set once by thunk_init(). */
+static struct {
+	pthread_once_t once;
+	int result;
+	struct sigaction before;
+} thunk_signal = { .once = PTHREAD_ONCE_INIT };
+
+static void thunk_signal_pass_on(int sig, siginfo_t *info, void *context)
+{
+	const struct sigaction *sa = &thunk_signal.before;
+
+	if (sa->sa_flags & SA_SIGINFO)
+		sa->sa_sigaction(sig, info, context);
+	else if (sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN)
+		sa->sa_handler(sig);
+	else
+		signal(sig, SIG_DFL); /* raised again on return */
+}
+
+static void thunk_sigfpe(int sig, siginfo_t *info, void *context)
+{
+	greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
+
+	if (!thunk_code_contains((uint64_t)g[REG_RIP])) {
+		thunk_signal_pass_on(sig, info, context);
+		return;
+	}
+	g[REG_RAX] = (greg_t)(THUNK_FAULT | (uint64_t)g[REG_TRAPNO]);
+	g[REG_RIP] = (greg_t)thunk_code_fault_exit();
+}
+
+static void thunk_signal_once(void)
+{
+	struct sigaction sa = { .sa_sigaction = thunk_sigfpe,
+				.sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+	sigemptyset(&sa.sa_mask);
+	if (sigaction(SIGFPE, &sa, &thunk_signal.before) < 0)
+		thunk_signal.result = -errno;
+}
+
+int thunk_init(struct err *err)
+{
+	int rc = thunk_code_init(err);
+
+	if (rc)
+		return rc;
+	pthread_once(&thunk_signal.once, thunk_signal_once);
+	if (thunk_signal.result)
+		return err_set(err, -thunk_signal.result,
+			       "cannot handle SIGFPE: %s",
+			       strerror(-thunk_signal.result));
+	return 0;
+}
+
+/* --- Availability ---------------------------------------------------------- */
+
+/* SDM 2A 2.4 (VEX), 3A 13.1 (SSE), 12.1 (MMX), 2.5 (CR0.EM and TS). */
+void thunk_check_class(struct x86_cpu *cpu, enum x86_class cls)
+{
+	switch (cls) {
+	case X86_CLASS_AVX:
+		if (!(cpu->cr4 & X86_CR4_OSXSAVE) ||
+		    (cpu->xcr0 & (X86_XCR0_SSE | X86_XCR0_AVX)) !=
+			    (X86_XCR0_SSE | X86_XCR0_AVX))
+			x86_ud(cpu);
+		break;
+	case X86_CLASS_SSE:
+		if (cpu->cr0 & X86_CR0_EM || !(cpu->cr4 & X86_CR4_OSFXSR))
+			x86_ud(cpu);
+		break;
+	case X86_CLASS_MMX:
+		if (cpu->cr0 & X86_CR0_EM)
+			x86_ud(cpu);
+		break;
+	case X86_CLASS_X87:
+		if (cpu->cr0 & X86_CR0_EM)
+			x86_raise(cpu, X86_VEC_NM);
+		break;
+	default:
+		break;
+	}
+	if (cpu->cr0 & X86_CR0_TS)
+		x86_raise(cpu, X86_VEC_NM);
+}
+
+void thunk_check_available(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	thunk_check_class(cpu, insn->desc->cls);
+}
+
+/* --- The memory operand ---------------------------------------------------- */
+
+struct thunk_mem {
+	void *p;	 /* what the thunk gets */
+	uint64_t linear;
+	unsigned size;
+	bool bounced;
+	uint8_t buf[32] __attribute__((aligned(32)));
+};
+
+static void thunk_bounce(struct x86_cpu *cpu, struct thunk_mem *m,
+			 unsigned flags)
+{
+	if (flags & THUNK_MEM_WRITE)
+		x86_probe(cpu, m->linear, m->size, true);
+	if (flags & THUNK_MEM_READ)
+		x86_load_bytes(cpu, m->linear, m->buf, m->size);
+	m->bounced = true;
+	m->p = m->buf;
+}
+
+static void thunk_map_operand(struct x86_cpu *cpu, const struct x86_insn *insn,
+			      const struct thunk *t, struct thunk_mem *m)
+{
+	bool write = t->flags & THUNK_MEM_WRITE;
+
+	m->size = insn->o[t->mem_index].size;
+	m->linear = x86_linear(cpu, insn, m->size, write);
+	if (t->flags & THUNK_ALIGN && m->linear & (m->size - 1))
+		x86_gp(cpu, 0);
+	m->p = x86_tlb_lookup(cpu, m->linear, m->size,
+			      x86_tlb_kind(cpu) | write);
+	if (!m->p)
+		thunk_bounce(cpu, m, t->flags);
+}
+
+/*
+ * An unmasked exception other than precision withholds an x87 store (SDM 1,
+ * 8.5).  What is flagged and unmasked now was raised by this instruction,
+ * since nothing was pending before.
+ */
+static bool thunk_store_withheld(const struct x86_cpu *cpu,
+				 const struct thunk *t)
+{
+	return t->flags & THUNK_X87_STORE &&
+	       fpu_get16(cpu, FPU_FSW) & ~fpu_get16(cpu, FPU_FCW) & 0x1f;
+}
+
+static void thunk_store_operand(struct x86_cpu *cpu, const struct thunk *t,
+				const struct thunk_mem *m)
+{
+	if (m->bounced && t->flags & THUNK_MEM_WRITE &&
+	    !thunk_store_withheld(cpu, t))
+		x86_store_bytes(cpu, m->linear, m->buf, m->size);
+}
+
+/* --- Running --------------------------------------------------------------- */
+
+static uint64_t thunk_call(struct x86_cpu *cpu, const struct x86_insn *insn,
+			   const struct thunk *t, void *mem)
+{
+	uint64_t *gpr = cpu->gpr;
+
+	if (t->gpr_index != THUNK_NONE && !(t->flags & THUNK_IMPLICIT))
+		gpr += insn->o[t->gpr_index].reg & 15;
+	if (__builtin_expect(!t->code, 0))
+		return thunk_code_uncached(t, insn, cpu->fpu.b, mem, gpr,
+					   cpu->rflags);
+	return t->code(cpu->fpu.b, mem, gpr, cpu->rflags);
+}
+
+static inline void thunk_host_mxcsr(uint32_t guest)
+{
+	if ((guest & ~FPU_MXCSR_FLAGS) != THUNK_HOST_CONTROL)
+		_mm_setcsr(FPU_MXCSR_INIT);
+}
+
+static uint64_t thunk_run_mxcsr(struct x86_cpu *cpu,
+				const struct x86_insn *insn,
+				const struct thunk *t, void *mem)
+{
+	uint32_t mxcsr = fpu_get32(cpu, FPU_MXCSR);
+	uint64_t ret;
+
+	if (_mm_getcsr() != mxcsr)
+		_mm_setcsr(mxcsr);
+	ret = thunk_call(cpu, insn, t, mem);
+	mxcsr = _mm_getcsr();
+	fpu_set32(cpu, FPU_MXCSR, mxcsr);
+	thunk_host_mxcsr(mxcsr);
+	return ret;
+}
+
+/*
+ * FOP, FIP and FDP as the guest's processor would hold them: the host's,
+ * which now name the thunk, must not leak.  SDM 1, 8.1.8 and 8.1.9.
+ */
+static void thunk_set_pointers(struct x86_cpu *cpu,
+			       const struct x86_insn *insn)
+{
+	fpu_set16(cpu, FPU_FOP,
+		  (uint16_t)((insn->opcode & 7) << 8 | insn->modrm));
+	fpu_set64(cpu, FPU_FIP, cpu->rip - insn->len);
+	if (insn->has_mem)
+		fpu_set64(cpu, FPU_FDP, x86_effective(cpu, insn));
+}
+
+/* Loads and saves all of the x87 and SSE state, with its MXCSR. */
+static uint64_t thunk_run_fxstate(struct x86_cpu *cpu,
+				  const struct x86_insn *insn,
+				  const struct thunk *t, void *mem)
+{
+	uint16_t fop = fpu_get16(cpu, FPU_FOP);
+	uint64_t fip = fpu_get64(cpu, FPU_FIP);
+	uint64_t fdp = fpu_get64(cpu, FPU_FDP);
+	uint64_t ret = thunk_call(cpu, insn, t, mem);
+	bool init = insn->opcode == 0xdb && insn->modrm == 0xe3; /* FNINIT */
+
+	fpu_set32(cpu, FPU_MXCSR, _mm_getcsr());
+	fpu_set32(cpu, FPU_MXCSR_MASK, FPU_MXCSR_VALID);
+	thunk_host_mxcsr(fpu_get32(cpu, FPU_MXCSR));
+	fpu_set16(cpu, FPU_FOP, init ? 0 : fop);
+	fpu_set64(cpu, FPU_FIP, init ? 0 : fip);
+	fpu_set64(cpu, FPU_FDP, init ? 0 : fdp);
+	if (t->flags & THUNK_POINTERS && !(ret & THUNK_FAULT))
+		thunk_set_pointers(cpu, insn);
+	return ret;
+}
+
+static uint64_t thunk_run(struct x86_cpu *cpu, const struct x86_insn *insn,
+			  const struct thunk *t, void *mem)
+{
+	if (t->flags & THUNK_FXSTATE)
+		return thunk_run_fxstate(cpu, insn, t, mem);
+	if (t->flags & THUNK_MXCSR)
+		return thunk_run_mxcsr(cpu, insn, t, mem);
+	return thunk_call(cpu, insn, t, mem);
+}
+
+/* The host's exception is the guest's. */
+static _Noreturn void thunk_fault(struct x86_cpu *cpu, unsigned vector)
+{
+	if (vector == X86_VEC_MF)
+		x86_raise(cpu, X86_VEC_MF);
+	if (!(cpu->cr4 & X86_CR4_OSXMMEXCPT))
+		x86_ud(cpu);
+	x86_raise(cpu, X86_VEC_XM);
+}
+
+static const struct thunk *thunk_get(struct x86_cpu *cpu,
+				     const struct x86_insn *insn,
+				     struct thunk *uncached)
+{
+	const struct thunk *t = __atomic_load_n(&insn->thunk, __ATOMIC_ACQUIRE);
+
+	if (__builtin_expect(t != NULL, 1))
+		return t;
+	t = thunk_code_get(uncached, insn, cpu->mode);
+	if (t->code) /* decoded instructions may be shared by threads */
+		__atomic_store_n(&((struct x86_insn *)insn)->thunk, (void *)t,
+				 __ATOMIC_RELEASE);
+	return t;
+}
+
+void thunk_exec(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	struct thunk uncached;
+	struct thunk_mem m;
+	const struct thunk *t = thunk_get(cpu, insn, &uncached);
+	uint64_t ret;
+
+	if ((cpu->mode & t->need) != t->need)
+		thunk_check_available(cpu, insn);
+	if (t->flags & THUNK_WAIT && fpu_x87_pending(cpu))
+		x86_raise(cpu, X86_VEC_MF);
+	m.p = NULL;
+	m.bounced = false;
+	if (t->mem_index != THUNK_NONE)
+		thunk_map_operand(cpu, insn, t, &m);
+	ret = thunk_run(cpu, insn, t, m.p);
+	if (__builtin_expect(ret & THUNK_FAULT, 0))
+		thunk_fault(cpu, (unsigned)ret & 0xff);
+	if (t->flags & THUNK_FLAGS_OUT)
+		cpu->rflags = (cpu->rflags & ~X86_FLAGS_ARITH) |
+			      (ret & X86_FLAGS_ARITH);
+	thunk_store_operand(cpu, t, &m);
+}
