@@ -1,0 +1,20 @@
+/*
+ * cli.h - the verbs of hostel(1), one file each.
+ */
+#ifndef HOSTEL_CLI_CLI_H
+#define HOSTEL_CLI_CLI_H
+
+#include "base/err.h"
+
+/* argv[0] is the verb; returns the exit status. */
+typedef int cli_verb_fn(int argc, char **argv);
+
+cli_verb_fn cli_run;
+cli_verb_fn cli_doctor;
+cli_verb_fn cli_version;
+cli_verb_fn cli_help;
+
+/* Says the sentence on stderr; returns the status for it. */
+int cli_fail(const struct err *err);
+
+#endif

@@ -1,0 +1,84 @@
+/* hostel(1): finds the verb. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "vmm/control.h"
+
+struct cli_verb {
+	const char *name;
+	cli_verb_fn *fn;
+	const char *help;
+};
+
+static const struct cli_verb cli_verbs[] = {
+	{ "run", cli_run, "run a guest in the foreground" },
+	{ "doctor", cli_doctor, "say what this host can run, and why" },
+	{ "version", cli_version, "print the version" },
+	{ "help", cli_help, "print this" },
+};
+
+#define CLI_VERBS (sizeof(cli_verbs) / sizeof(cli_verbs[0]))
+
+int cli_fail(const struct err *err)
+{
+	fprintf(stderr, "hostel: %s\n", err->msg);
+	return CONTROL_STATUS_ERROR;
+}
+
+int cli_help(int argc, char **argv)
+{
+	puts("Usage: hostel VERB [OPTION]...\n\n"
+	     "Runs virtual machines.\n");
+	for (size_t i = 0; i < CLI_VERBS; i++)
+		printf("  %-10s %s\n", cli_verbs[i].name, cli_verbs[i].help);
+	puts("\n`hostel run --help` lists the options of a guest.");
+	return 0;
+}
+
+int cli_version(int argc, char **argv)
+{
+	puts("hostel " HOSTEL_VERSION);
+	return 0;
+}
+
+/* Files that we open must not become somebody's stdout. */
+static int cli_open_std_fds(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd < 0 ? -1 : close(fd);
+}
+
+static const char *cli_alias(const char *name)
+{
+	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+		return "help";
+	if (!strcmp(name, "--version"))
+		return "version";
+	return name;
+}
+
+int main(int argc, char **argv)
+{
+	struct err err;
+	const char *name;
+
+	if (cli_open_std_fds())
+		return CONTROL_STATUS_ERROR;
+	if (argc < 2) {
+		err_set(&err, 1, "a verb is missing; try hostel --help");
+		return cli_fail(&err);
+	}
+	name = cli_alias(argv[1]);
+	for (size_t i = 0; i < CLI_VERBS; i++)
+		if (!strcmp(cli_verbs[i].name, name))
+			return cli_verbs[i].fn(argc - 1, argv + 1);
+	err_set(&err, 1, "there is no verb '%.64s'; try hostel --help", name);
+	return cli_fail(&err);
+}

@@ -1,0 +1,142 @@
+/* hostel run: one guest in the foreground. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/attach.h"
+#include "cli/cli.h"
+#include "cli/launch.h"
+#include "cli/opts.h"
+#include "machine/config.h"
+#include "vmm/control.h"
+
+#define RUN_LATER "not built yet; this version boots --kernel and --initrd"
+
+static const struct opt run_opts[] = {
+	{ "kernel", "FILE", OPT_STRING,
+	  "bzImage, ELF with a PVH note, or Multiboot ELF" },
+	{ "initrd", "FILE", OPT_STRING, "initial RAM file system" },
+	{ "append", "STRING", OPT_STRING,
+	  "kernel command line (default: console=ttyS0)" },
+	{ "memory", "SIZE", OPT_STRING, "as in 512M, the default" },
+	{ "cpus", "N", OPT_COUNT, "virtual processors (default: 1)" },
+	{ "engine", "NAME", OPT_STRING,
+	  "auto (default), translator, interpreter or kvm" },
+	{ "console", "WHERE", OPT_STRING,
+	  "first serial port: stdio (default), none or a FILE" },
+	{ "no-reboot", NULL, OPT_FLAG, "end where the guest would reboot" },
+	{ "timeout", "SECONDS", OPT_SECONDS,
+	  "end the guest then, with status 124" },
+	{ "stats", NULL, OPT_FLAG, "print one JSON object on stderr at exit" },
+	{ "name", "NAME", OPT_STRING, "what ps(1) shows beside hostel-vm" },
+	{ "trace", "FILE", OPT_STRING, "write what the guest does" },
+	{ "trace-filter", "LIST", OPT_STRING,
+	  "of what, comma-separated: insn, event, port, mmio" },
+	{ "gdb", "[ADDR:]PORT", OPT_STRING, "wait for gdb(1) there" },
+	{ "gdb-wait", NULL, OPT_FLAG,
+	  "stop before the first instruction until gdb says go" },
+	{ "disk", NULL, OPT_LATER, RUN_LATER },
+	{ "cdrom", NULL, OPT_LATER, RUN_LATER },
+	{ "firmware", NULL, OPT_LATER, RUN_LATER },
+	{ "net", NULL, OPT_LATER, RUN_LATER },
+	{ "p", NULL, OPT_LATER, RUN_LATER },
+	{ "v", NULL, OPT_LATER, RUN_LATER },
+	{ NULL, NULL, OPT_FLAG, NULL },
+};
+
+static int run_help(void)
+{
+	puts("Usage: hostel run --kernel FILE [OPTION]...\n\n"
+	     "Runs a guest in the foreground: its first serial port is this\n"
+	     "terminal, Ctrl-] ends it.\n");
+	opts_help(run_opts, stdout);
+	puts("\nExit status: 0 the guest powered off; (v << 1) | 1 it wrote v\n"
+	     "to port 0xf4; 123 it crashed (--no-reboot); 124 --timeout\n"
+	     "passed; 125 Hostel could not, and says why; 128 + n signal n.");
+	return 0;
+}
+
+/* Early, so that a typing mistake is told before anything is started. */
+static int run_check_file(const char *option, const char *path, struct err *err)
+{
+	struct stat st;
+	int fd;
+
+	if (!path)
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return err_set(err, errno, "--%s: cannot open %s: %s", option,
+			       path, strerror(errno));
+	if (fstat(fd, &st))
+		st.st_mode = 0;
+	close(fd);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "--%s: %s is not a regular file",
+			       option, path);
+	if (!st.st_size)
+		return err_set(err, EINVAL, "--%s: %s is empty", option, path);
+	return 0;
+}
+
+static int run_check(const struct vm_config *c, struct err *err)
+{
+	if (!c->kernel)
+		return err_set(err, EINVAL,
+			       "--kernel is missing: name a bzImage, or an ELF "
+			       "file for PVH or Multiboot");
+	if (c->engine && !strcmp(c->engine, "kvm"))
+		return err_set(err, ENOSYS,
+			       "--engine: kvm is not built yet; use auto");
+	if (run_check_file("kernel", c->kernel, err))
+		return -EINVAL;
+	return run_check_file("initrd", c->initrd, err);
+}
+
+/* 1: help was asked for. */
+static int run_configure(int argc, char **argv, struct vm_config *config,
+			 struct err *err)
+{
+	json_t *options = json_object();
+	int rc = opts_parse(run_opts, argc, argv, options, err);
+
+	if (!rc && !json_object_get(options, "append"))
+		json_object_set_new(options, "append",
+				    json_string("console=ttyS0"));
+	if (!rc)
+		rc = vm_config_from_json(config, options, err);
+	json_decref(options);
+	return rc ? rc : run_check(config, err);
+}
+
+static int run_start(const struct vm_config *config)
+{
+	struct err err = { "" };
+	struct launch launch;
+	int status;
+
+	if (launch_start(&launch, config, &err))
+		return cli_fail(&err);
+	status = attach_run(&launch, config, &err);
+	if (err.msg[0])
+		cli_fail(&err);
+	return status;
+}
+
+int cli_run(int argc, char **argv)
+{
+	struct vm_config config;
+	struct err err;
+	int rc, status;
+
+	vm_config_init(&config);
+	rc = run_configure(argc, argv, &config, &err);
+	if (rc == 1)
+		return run_help();
+	status = rc ? cli_fail(&err) : run_start(&config);
+	vm_config_free(&config);
+	return status;
+}

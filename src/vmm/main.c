@@ -1,0 +1,203 @@
+/*
+ * hostel-vm: one process, one guest.
+ *
+ * `hostel run` starts it with a control socket (control.h) and a console, and
+ * sends the machine's description.  The main thread builds the machine, runs
+ * its I/O loop and reports how it ended; a second thread listens on the socket
+ * for "stop", and ends the process at once when the other side is gone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "machine/config.h"
+#include "machine/vm.h"
+#include "vmm/control.h"
+#include "vmm/jail.h"
+
+struct vmm {
+	pthread_mutex_t lock;
+	struct vm *vm; /* guarded by lock; NULL before and after its life */
+	struct vm_config config;
+	int console_in;
+	int console_out;
+};
+
+/* "end" is the last word: sent once, by the thread that then exits. */
+static void vmm_send_end(int status, const char *error, const char *stats)
+{
+	json_t *end = json_object();
+	json_t *j = json_object();
+
+	json_object_set_new(end, "status", json_integer(status));
+	if (error && *error)
+		json_object_set_new(end, "error", json_string(error));
+	if (stats && *stats)
+		json_object_set_new(end, "stats", json_string(stats));
+	json_object_set_new(j, "end", end);
+	/* If it cannot be sent nobody is there to hear of it. */
+	control_send(CONTROL_FD, j, NULL);
+}
+
+static int vmm_fail(const struct err *err)
+{
+	vmm_send_end(CONTROL_STATUS_ERROR, err->msg, NULL);
+	return CONTROL_STATUS_ERROR;
+}
+
+/* --- The listener --------------------------------------------------------- */
+
+static void vmm_stop(struct vmm *vmm, const json_t *status)
+{
+	int v = (int)json_integer_value(status) & 0xff;
+
+	pthread_mutex_lock(&vmm->lock);
+	if (!vmm->vm) { /* still loading, or already ending */
+		vmm_send_end(v, NULL, NULL);
+		_exit(0);
+	}
+	vm_end(vmm->vm, VM_END_STOPPED, v);
+	pthread_mutex_unlock(&vmm->lock);
+}
+
+static void *vmm_listen(void *opaque)
+{
+	struct vmm *vmm = opaque;
+	json_t *j, *status;
+
+	while (control_recv(CONTROL_FD, &j, NULL) > 0) {
+		status = json_object_get(j, "stop");
+		if (json_is_integer(status))
+			vmm_stop(vmm, status);
+		json_decref(j);
+	}
+	_exit(CONTROL_STATUS_ERROR);
+}
+
+static int vmm_start_listener(struct vmm *vmm, struct err *err)
+{
+	sigset_t all, old;
+	pthread_t thread;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&thread, NULL, vmm_listen, vmm);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc)
+		return err_set(err, rc, "cannot start a thread: %s",
+			       strerror(rc));
+	pthread_detach(thread);
+	return 0;
+}
+
+/* --- The guest's life ----------------------------------------------------- */
+
+static int vmm_read_config(struct vmm *vmm, struct err *err)
+{
+	json_t *j;
+	int rc = control_recv(CONTROL_FD, &j, err);
+
+	if (rc == 0)
+		return err_set(err, EPIPE, "no machine description came");
+	if (rc < 0)
+		return rc;
+	rc = vm_config_from_json(&vmm->config, json_object_get(j, "config"),
+				 err);
+	json_decref(j);
+	return rc;
+}
+
+/*
+ * In and out are separate descriptors even where they are one socket, so that
+ * the event loop can watch each for itself.
+ */
+static void vmm_open_console(struct vmm *vmm)
+{
+	int flags = fcntl(CONTROL_CONSOLE_FD, F_GETFL);
+
+	vmm->console_in = -1;
+	vmm->console_out = -1;
+	if (vmm->config.console == VM_CONSOLE_NONE || flags < 0)
+		return;
+	fcntl(CONTROL_CONSOLE_FD, F_SETFL, flags | O_NONBLOCK);
+	vmm->console_out = CONTROL_CONSOLE_FD;
+	if (vmm->config.console == VM_CONSOLE_STDIO)
+		vmm->console_in = dup(CONTROL_CONSOLE_FD);
+}
+
+static char *vmm_stats(struct vm *vm)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		return NULL;
+	vm_print_stats(vm, f);
+	fclose(f);
+	return text;
+}
+
+static int vmm_run(struct vmm *vmm)
+{
+	struct err err = { "" };
+	struct vm *vm;
+	char *stats = NULL;
+	int status = CONTROL_STATUS_ERROR;
+	bool want_stats = vmm->config.stats;
+	bool failed;
+
+	if (vm_new(&vm, &vmm->config, vmm->console_in, vmm->console_out, &err))
+		return vmm_fail(&err);
+	pthread_mutex_lock(&vmm->lock);
+	vmm->vm = vm;
+	pthread_mutex_unlock(&vmm->lock);
+
+	failed = vm_run(vm, &status, &err) == VM_END_ERROR;
+	if (failed)
+		status = CONTROL_STATUS_ERROR;
+	if (want_stats)
+		stats = vmm_stats(vm);
+
+	/* From here on a "stop" has nothing to stop. */
+	pthread_mutex_lock(&vmm->lock);
+	vmm->vm = NULL;
+	vm_free(vm);
+	vmm_send_end(status, failed ? err.msg : NULL, stats);
+	free(stats);
+	_exit(0);
+}
+
+/* The terminal's keys reach the whole foreground group; hostel decides. */
+static void vmm_ignore_signals(void)
+{
+	static const int ignored[] = { SIGINT, SIGQUIT, SIGHUP, SIGPIPE };
+
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+}
+
+int main(int argc, char **argv)
+{
+	struct vmm vmm = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct err err = { "" };
+
+	if (fcntl(CONTROL_FD, F_GETFL) < 0) {
+		fprintf(stderr, "hostel-vm: run by hostel(1), not by hand; see "
+				"hostel run --help\n");
+		return CONTROL_STATUS_ERROR;
+	}
+	vmm_ignore_signals();
+	if (jail_enter(CONTROL_CONSOLE_FD, &err) ||
+	    vmm_read_config(&vmm, &err) || vmm_start_listener(&vmm, &err))
+		return vmm_fail(&err);
+	vmm_open_console(&vmm);
+	return vmm_run(&vmm);
+}

@@ -1,0 +1,106 @@
+#!/bin/sh
+# guest.sh - the guests that `make run` and the tests boot.
+#
+#   guest.sh all              fetch both stock kernels, make the initramfs
+#   guest.sh kernel FLAVOUR   FLAVOUR is amd64 or cloud-amd64
+#   guest.sh initramfs
+#   guest.sh module FLAVOUR NAME DIR
+#                             put NAME.ko of that kernel's package into DIR
+#
+# Everything lands in $HOSTEL_GUEST_DIR (default: .cache/guest in the
+# checkout) and is made once: vmlinuz-FLAVOUR, release-FLAVOUR (its `uname -r`)
+# and initramfs.cpio.gz.  Needs no root, only apt's package lists.
+set -eu
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+dir=${HOSTEL_GUEST_DIR:-$top/.cache/guest}
+
+guest_die()
+{
+	echo "guest.sh: $*" >&2
+	exit 1
+}
+
+# The concrete package behind the metapackage linux-image-FLAVOUR.
+guest_package()
+{
+	apt-cache depends "linux-image-$1" |
+		sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1
+}
+
+guest_download()
+{
+	(cd "$2" && apt-get -q -o APT::Sandbox::User=root download "$1") >&2
+}
+
+# Downloads the package into a directory of its own, so that an interrupted
+# download is never taken for a whole one.
+guest_fetch()
+{
+	flavour=$1
+	package=$(guest_package "$flavour")
+	[ -n "$package" ] ||
+		guest_die "apt knows no linux-image-$flavour; run apt-get update"
+	tmp=$(mktemp -d "$dir/fetch.XXXXXX")
+	trap 'rm -rf "$tmp"' EXIT
+	echo "guest.sh: fetching $package" >&2
+	if ! guest_download "$package" "$tmp"; then
+		# Stale lists name a version that is no longer there.
+		apt-get update >&2 2>/dev/null || sudo -n apt-get update >&2 ||
+			guest_die "cannot fetch $package; run apt-get update"
+		guest_download "$(guest_package "$flavour")" "$tmp" ||
+			guest_die "cannot fetch linux-image-$flavour"
+	fi
+	mv "$tmp"/*.deb "$dir/linux-$flavour.deb"
+	rm -rf "$tmp"
+	trap - EXIT
+}
+
+guest_kernel()
+{
+	flavour=$1
+	out=$dir/vmlinuz-$flavour
+	[ ! -s "$out" ] || return 0
+	[ -s "$dir/linux-$flavour.deb" ] || guest_fetch "$flavour"
+	tmp=$(mktemp -d "$dir/unpack.XXXXXX")
+	dpkg-deb --fsys-tarfile "$dir/linux-$flavour.deb" |
+		tar -x -C "$tmp" --wildcards './boot/vmlinuz-*'
+	image=$(echo "$tmp"/boot/vmlinuz-*)
+	echo "${image##*/vmlinuz-}" >"$dir/release-$flavour"
+	mv "$image" "$out"
+	rm -rf "$tmp"
+}
+
+guest_initramfs()
+{
+	out=$dir/initramfs.cpio.gz
+	if [ -s "$out" ] && [ -z "$(find "$top/tools/guest" \
+			"$top/tools/initramfs.sh" -newer "$out")" ]; then
+		return 0
+	fi
+	sh "$top/tools/initramfs.sh" base "$out"
+}
+
+guest_module()
+{
+	deb=$dir/linux-$1.deb
+	[ -s "$deb" ] || guest_fetch "$1"
+	member=$(dpkg-deb --fsys-tarfile "$deb" | tar -t |
+		grep "/$2\.ko\(\.xz\)*\$") || guest_die "no module $2 in $deb"
+	mkdir -p "$3"
+	dpkg-deb --fsys-tarfile "$deb" |
+		tar -x -O "$member" >"$3/${member##*/}"
+}
+
+mkdir -p "$dir"
+case ${1:-all} in
+all)
+	guest_kernel amd64
+	guest_kernel cloud-amd64
+	guest_initramfs
+	;;
+kernel) guest_kernel "$2" ;;
+initramfs) guest_initramfs ;;
+module) guest_module "$2" "$3" "$4" ;;
+*) guest_die "unknown verb '$1': all, kernel, initramfs, module" ;;
+esac
