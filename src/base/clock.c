@@ -142,7 +142,8 @@ uint32_t clock_tsc_khz(void)
 	return clock_khz;
 }
 
-/* --- Guest time ------------------------------------------------------------ */
+/* --- Guest time ------------------------------------------------------------
+ */
 
 /*
  * One word, so that readers need no lock:
@@ -151,8 +152,8 @@ uint32_t clock_tsc_khz(void)
  *	paused  paused: guest time; running: CLOCK_MONOTONIC at guest time 0,
  *		modulo 2^63 (before boot for a restored guest: "negative")
  */
-#define VCLOCK_PAUSED	(1ull << 63)
-#define VCLOCK_MASK	(VCLOCK_PAUSED - 1)
+#define VCLOCK_PAUSED (1ull << 63)
+#define VCLOCK_MASK   (VCLOCK_PAUSED - 1)
 
 struct vclock {
 	_Atomic uint64_t word;
@@ -196,9 +197,9 @@ void vclock_pause(struct vclock *vc)
 	uint64_t word = atomic_load(&vc->word);
 
 	while (!(word & VCLOCK_PAUSED))
-		if (atomic_compare_exchange_weak(
-			    &vc->word, &word,
-			    vclock_of_word(word) | VCLOCK_PAUSED))
+		if (atomic_compare_exchange_weak(&vc->word, &word,
+						 vclock_of_word(word) |
+							 VCLOCK_PAUSED))
 			return;
 }
 
@@ -207,9 +208,9 @@ void vclock_resume(struct vclock *vc)
 	uint64_t word = atomic_load(&vc->word);
 
 	while (word & VCLOCK_PAUSED)
-		if (atomic_compare_exchange_weak(
-			    &vc->word, &word,
-			    (clock_mono_ns() - word) & VCLOCK_MASK))
+		if (atomic_compare_exchange_weak(&vc->word, &word,
+						 (clock_mono_ns() - word) &
+							 VCLOCK_MASK))
 			return;
 }
 

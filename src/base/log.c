@@ -8,9 +8,9 @@
 
 #include "base/clock.h"
 
-#define LOG_LINE_MAX	  1024
+#define LOG_LINE_MAX      1024
 #define LOG_RATE_MESSAGES 10
-#define LOG_RATE_NS	  5000000000ull
+#define LOG_RATE_NS       5000000000ull
 
 static atomic_int log_level = LOG_WARN;
 

@@ -14,6 +14,8 @@
  *
  * Callbacks run with `lock` released.  `running` names what runs, so that
  * disarming and deleting from another thread can wait for its end on `idle`.
+ * The loop lets these waiters through before it begins the next callback:
+ * else a timer that arms itself anew could keep them waiting for ever.
  *
  * Descriptors are found by number in a table.  An event carries the number
  * and the generation of its registration: an event that was fetched before
@@ -32,9 +34,9 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define LOOP_EVENTS	 16
+#define LOOP_EVENTS      16
 #define LOOP_TIMER_BATCH 64 /* then descriptors get their turn */
-#define LOOP_NEVER	 UINT64_MAX
+#define LOOP_NEVER       UINT64_MAX
 
 struct loop_fd {
 	loop_fd_fn *fn; /* NULL: free */
@@ -53,10 +55,11 @@ struct loop {
 	int epoll, event, timer;
 	atomic_bool stop;
 	pthread_mutex_t lock; /* innermost; held over no callback */
-	pthread_cond_t idle;  /* `running` changed */
+	pthread_cond_t idle;  /* `running` ended, or `waiters` became 0 */
 	/* guarded by lock: */
 	const void *running; /* the timer or table slot whose callback runs */
 	pthread_t thread;    /* valid while `running` */
+	unsigned waiters;    /* threads in loop_wait_idle() */
 	struct timer **heap; /* [1..heap_len] */
 	unsigned heap_len, heap_cap;
 	uint64_t timerfd_at; /* CLOCK_MONOTONIC, or LOOP_NEVER */
@@ -65,7 +68,8 @@ struct loop {
 	struct loop_work *work, **work_tail;
 };
 
-/* --- Life -------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------------
+ */
 
 static int loop_watch(struct loop *loop, int fd)
 {
@@ -154,7 +158,8 @@ void loop_stop(struct loop *loop)
 	loop_wake(loop);
 }
 
-/* --- Running callbacks --------------------------------------------------------- */
+/* --- Running callbacks
+ * --------------------------------------------------------- */
 
 /* Called locked; returns locked. */
 static void loop_begin(struct loop *loop, const void *what)
@@ -167,19 +172,28 @@ static void loop_finish(struct loop *loop)
 {
 	pthread_mutex_lock(&loop->lock);
 	loop->running = NULL;
-	pthread_cond_broadcast(&loop->idle);
+	if (loop->waiters)
+		pthread_cond_broadcast(&loop->idle);
+	while (loop->waiters)
+		pthread_cond_wait(&loop->idle, &loop->lock);
 }
 
 /* Waits while `what` runs in another thread.  True if it had to wait. */
 static bool loop_wait_idle(struct loop *loop, const void *what)
 {
-	if (loop->running != what || pthread_equal(loop->thread, pthread_self()))
+	if (loop->running != what ||
+	    pthread_equal(loop->thread, pthread_self()))
 		return false;
-	pthread_cond_wait(&loop->idle, &loop->lock);
+	loop->waiters++;
+	while (loop->running == what)
+		pthread_cond_wait(&loop->idle, &loop->lock);
+	if (!--loop->waiters)
+		pthread_cond_broadcast(&loop->idle);
 	return true;
 }
 
-/* --- Timers --------------------------------------------------------------------- */
+/* --- Timers
+ * --------------------------------------------------------------------- */
 
 static void heap_put(struct loop *loop, unsigned pos, struct timer *t)
 {
@@ -335,7 +349,8 @@ static void loop_run_timers(struct loop *loop)
 	pthread_mutex_unlock(&loop->lock);
 }
 
-/* --- Descriptors ------------------------------------------------------------------ */
+/* --- Descriptors
+ * ------------------------------------------------------------------ */
 
 static int loop_grow_fds(struct loop *loop, int fd)
 {
@@ -457,7 +472,8 @@ static void loop_run_fd(struct loop *loop, const struct epoll_event *ev)
 	pthread_mutex_unlock(&loop->lock);
 }
 
-/* --- Work from other threads -------------------------------------------------------- */
+/* --- Work from other threads
+ * -------------------------------------------------------- */
 
 int loop_call(struct loop *loop, void (*fn)(void *opaque), void *opaque)
 {
@@ -500,11 +516,13 @@ static void loop_run_work(struct loop *loop)
 	}
 }
 
-/* --- The loop -------------------------------------------------------------------------- */
+/* --- The loop
+ * -------------------------------------------------------------------------- */
 
 static void loop_dispatch(struct loop *loop, const struct epoll_event *ev)
 {
-	uint64_t tag = ev->data.u64; /* descriptors of ours have no generation */
+	uint64_t tag =
+		ev->data.u64; /* descriptors of ours have no generation */
 
 	if (tag == (uint32_t)loop->timer)
 		loop_run_timers(loop);

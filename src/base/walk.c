@@ -35,12 +35,12 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "values go to the stream as they lie in memory");
 
-#define WALK_MAGIC	  "HSTLwlk1"
-#define WALK_MAGIC_LEN	  8
-#define WALK_NAME_MAX	  63
+#define WALK_MAGIC        "HSTLwlk1"
+#define WALK_MAGIC_LEN    8
+#define WALK_NAME_MAX     63
 #define WALK_SECTIONS_MAX 4096
-#define WALK_FIELDS_MAX	  65536
-#define WALK_DUMP_LINE	  32 /* bytes of a byte field on one line */
+#define WALK_FIELDS_MAX   65536
+#define WALK_DUMP_LINE    32 /* bytes of a byte field on one line */
 
 enum walk_kind { WALK_SAVE, WALK_RESTORE, WALK_DUMP, WALK_DIFF };
 
@@ -85,7 +85,8 @@ struct walk {
 	size_t field_count, field_cap, field_next;
 };
 
-/* --- Errors ------------------------------------------------------------------- */
+/* --- Errors
+ * ------------------------------------------------------------------- */
 
 static void walk_error(struct walk *w, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -125,7 +126,8 @@ static void walk_bad_stream(struct walk *w)
 		   "use another copy");
 }
 
-/* --- Reading a stream ----------------------------------------------------------- */
+/* --- Reading a stream
+ * ----------------------------------------------------------- */
 
 struct walk_cursor {
 	const uint8_t *p;
@@ -303,7 +305,8 @@ static struct walk_sect *walk_find_sect(struct walk *w, const char *name,
 	return NULL;
 }
 
-/* --- Saving ------------------------------------------------------------------------ */
+/* --- Saving
+ * ------------------------------------------------------------------------ */
 
 static void walk_put(struct walk *w, const void *p, size_t n)
 {
@@ -362,7 +365,8 @@ static void walk_save_end(struct walk *w)
 	walk_write(w, w->buf, w->buf_len);
 }
 
-/* --- For people ----------------------------------------------------------------------- */
+/* --- For people
+ * ----------------------------------------------------------------------- */
 
 static uint64_t walk_element(const void *p, unsigned width)
 {
@@ -379,8 +383,8 @@ static void walk_print_hex(FILE *f, const uint8_t *p, size_t n)
 }
 
 /* Bytes: 32 a line, by offset.  width is 1 and there are several. */
-static void walk_dump_bytes(struct walk *w, const char *field,
-			    const uint8_t *p, size_t n)
+static void walk_dump_bytes(struct walk *w, const char *field, const uint8_t *p,
+			    size_t n)
 {
 	for (size_t at = 0; at < n; at += WALK_DUMP_LINE) {
 		size_t part = n - at < WALK_DUMP_LINE ? n - at : WALK_DUMP_LINE;
@@ -411,7 +415,8 @@ static void walk_dump_field(struct walk *w, const char *field, const void *p,
 	}
 }
 
-/* --- Comparing -------------------------------------------------------------------------- */
+/* --- Comparing
+ * -------------------------------------------------------------------------- */
 
 static void walk_differ(struct walk *w, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -443,12 +448,10 @@ static void walk_diff_field(struct walk *w, const char *field, const void *p,
 	if (!f->size || memcmp(f->data, p, f->size) == 0)
 		return;
 	if (count == 1) {
-		walk_differ(w,
-			    "%s[%u].%s: %#" PRIx64 " here, %#" PRIx64
-			    " there\n",
-			    w->section, w->instance, field,
-			    walk_element(p, width),
-			    walk_element(f->data, width));
+		walk_differ(
+			w, "%s[%u].%s: %#" PRIx64 " here, %#" PRIx64 " there\n",
+			w->section, w->instance, field, walk_element(p, width),
+			walk_element(f->data, width));
 		return;
 	}
 	while (f->data[at] == here[at])
@@ -478,7 +481,9 @@ static void walk_diff_unseen(struct walk *w)
 	}
 }
 
-/* --- Restoring ---------------------------------------------------------------------------- */
+/* --- Restoring
+ * ----------------------------------------------------------------------------
+ */
 
 static void walk_restore_field(struct walk *w, const char *field, void *p,
 			       size_t size)
@@ -496,12 +501,13 @@ static void walk_restore_field(struct walk *w, const char *field, void *p,
 		memcpy(p, f->data, size);
 }
 
-/* --- Sections -------------------------------------------------------------------------------- */
+/* --- Sections
+ * --------------------------------------------------------------------------------
+ */
 
 static bool walk_open(struct walk *w, unsigned version)
 {
-	struct walk_sect *s =
-		walk_find_sect(w, w->section, w->instance);
+	struct walk_sect *s = walk_find_sect(w, w->section, w->instance);
 
 	if (!s) {
 		if (w->kind == WALK_DIFF)
@@ -547,7 +553,9 @@ void walk_end(struct walk *w)
 	w->section = NULL;
 }
 
-/* --- Fields ------------------------------------------------------------------------------------ */
+/* --- Fields
+ * ------------------------------------------------------------------------------------
+ */
 
 static void walk_value(struct walk *w, const char *field, void *p,
 		       unsigned width, size_t count)
@@ -619,7 +627,9 @@ void walk_u64s(struct walk *w, const char *field, uint64_t *p, size_t n)
 	walk_value(w, field, p, 8, n);
 }
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life
+ * ----------------------------------------------------------------------------------------
+ */
 
 static struct walk *walk_new(enum walk_kind kind, FILE *out)
 {

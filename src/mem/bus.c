@@ -16,7 +16,8 @@
 
 static const char bus_unclaimed[] = "unclaimed";
 
-/* --- Building ------------------------------------------------------------------ */
+/* --- Building
+ * ------------------------------------------------------------------ */
 
 static struct bus_region *bus_new_region(uint64_t base, uint64_t size,
 					 const struct io_ops *ops, void *dev,
@@ -166,7 +167,8 @@ void mem_set_tap(struct mem *m, mem_tap *tap, void *opaque)
 	m->bus.tap_opaque = opaque;
 }
 
-/* --- Dispatch -------------------------------------------------------------------- */
+/* --- Dispatch
+ * -------------------------------------------------------------------- */
 
 static struct bus_region *bus_find(const struct bus *bus, char space,
 				   uint64_t addr)
@@ -264,8 +266,7 @@ uint64_t mem_mmio_read(struct mem *m, uint64_t gpa, unsigned size)
 	return v;
 }
 
-void mem_mmio_write(struct mem *m, uint64_t gpa, unsigned size,
-		    uint64_t value)
+void mem_mmio_write(struct mem *m, uint64_t gpa, unsigned size, uint64_t value)
 {
 	assert(bus_size_ok(size, 8));
 	bus_tap(&m->bus, 'm', true, gpa, size, value);
@@ -282,8 +283,7 @@ uint32_t mem_port_read(struct mem *m, uint16_t port, unsigned size)
 	return v;
 }
 
-void mem_port_write(struct mem *m, uint16_t port, unsigned size,
-		    uint32_t value)
+void mem_port_write(struct mem *m, uint16_t port, unsigned size, uint32_t value)
 {
 	assert(bus_size_ok(size, 4));
 	bus_tap(&m->bus, 'p', true, port, size, value);

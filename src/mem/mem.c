@@ -15,7 +15,8 @@
 /* From here on, zeroing gives whole pages back instead of writing them. */
 #define MEM_PUNCH_MIN (64ull << 10)
 
-/* --- Life -------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------------
+ */
 
 static int mem_check_size(uint64_t bytes, struct err *err)
 {
@@ -122,7 +123,8 @@ void mem_free(struct mem *m)
 	free(m);
 }
 
-/* --- Where RAM lies -------------------------------------------------------------- */
+/* --- Where RAM lies
+ * -------------------------------------------------------------- */
 
 uint64_t mem_ram_bytes(const struct mem *m)
 {
@@ -132,8 +134,8 @@ uint64_t mem_ram_bytes(const struct mem *m)
 unsigned mem_ram_ranges(const struct mem *m, struct mem_range out[2])
 {
 	out[0] = (struct mem_range){ 0, m->low_bytes };
-	out[1] = (struct mem_range){ MEM_HOLE_END,
-				     m->ram_bytes - m->low_bytes };
+	out[1] =
+		(struct mem_range){ MEM_HOLE_END, m->ram_bytes - m->low_bytes };
 	return out[1].size ? 2 : 1;
 }
 
@@ -190,7 +192,8 @@ uint64_t mem_page(const struct mem *m, uint64_t gpa)
 	return offset >> MEM_PAGE_SHIFT;
 }
 
-/* --- Copies ----------------------------------------------------------------------- */
+/* --- Copies
+ * ----------------------------------------------------------------------- */
 
 int mem_read(struct mem *m, uint64_t gpa, void *buf, size_t len)
 {

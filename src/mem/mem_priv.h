@@ -14,7 +14,7 @@ struct bus_region {
 };
 
 #define BUS_PORT_TABLES 256
-#define BUS_PORT_SLOTS	256
+#define BUS_PORT_SLOTS  256
 struct bus_ports {
 	struct bus_region *slot[BUS_PORT_SLOTS];
 };
@@ -27,7 +27,7 @@ struct bus {
 	struct bus_region **mmio; /* sorted by base */
 	unsigned mmio_count;
 	struct bus_ports *ports[BUS_PORT_TABLES]; /* by port bits 15..8 */
-	struct bus_region **port_regions;	  /* all, for freeing */
+	struct bus_region **port_regions;         /* all, for freeing */
 	unsigned port_region_count;
 	mem_tap *tap;
 	void *tap_opaque;
@@ -36,7 +36,7 @@ struct bus {
 struct mem {
 	uint64_t ram_bytes;
 	uint64_t low_bytes; /* of ram_bytes, those below the hole */
-	uint8_t *ram;	    /* low, then high, as in the file */
+	uint8_t *ram;       /* low, then high, as in the file */
 	int fd;
 	uint8_t *page_flags; /* a byte a page of the file */
 	mem_code_hook *code_hook;
