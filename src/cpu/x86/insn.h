@@ -4,9 +4,23 @@
  * Source: Intel SDM volume 2 chapters 2-5 and appendix A (opcode maps), AMD
  * APM volume 3.
  *
- * The decoder is one set of tables (optable.c): every opcode is a row that
+ * The decoder is one set of tables (optable_*.inc): every opcode is a row that
  * says which operation it is, its operands, what it does to flags and what it
  * needs.  Interpreter, translator, traces and tests read the same rows.
+ *
+ * Operands are those of the Intel syntax in its order, with these notes:
+ * - String instructions and XLAT have none: op, opsize, addrsize, seg tell.
+ *   Likewise MASKMOVQ/MASKMOVDQU's destination seg:[rDI].
+ * - LES, LDS, LSS, LFS, LGS (X86_LSS): register, memory, segment register.
+ * - Implicit rAX/rDX of MUL, DIV, CMPXCHG8B, CBW, CWD, RDTSC, ... are absent;
+ *   CL, AL/eAX, DX of shifts and I/O, and XMM0 of BLENDV and SHA256RNDS2 are
+ *   operands.  D0/D1 shifts have an IMM of 1.
+ * - size is what the instruction uses of the operand: MOVZX has 1 or 2 for its
+ *   source.  A vector register is 16 or 32, also where only a part of it is
+ *   used (ADDSD); the memory operand's size is exact (8).
+ * - An immediate is sign-extended to 64 bits where the instruction extends it,
+ *   and has the operand size; MOV r64, imm64 has all of it.  Moffs (A0..A3)
+ *   is memory without base and index; 64 bits of offset: X86_REG_MOFFS.
  */
 #ifndef HOSTEL_CPU_X86_INSN_H
 #define HOSTEL_CPU_X86_INSN_H
@@ -66,8 +80,9 @@ struct x86_operand {
 #define X86_PFX_VEX   0x0100
 #define X86_PFX_VEXL  0x0200
 
-#define X86_NO_REG  0xff
-#define X86_REG_RIP 0x10 /* base: RIP-relative */
+#define X86_NO_REG    0xff
+#define X86_REG_RIP   0x10 /* base: RIP-relative */
+#define X86_REG_MOFFS 0x11 /* base: the offset is imm, 64 bits, and no disp */
 
 /* What class of execution an instruction belongs to. */
 enum x86_class {
@@ -98,6 +113,8 @@ enum x86_class {
 #define X86_ATTR_VSIB	  0x0400 /* index is a vector register */
 #define X86_ATTR_XM	  0x0800 /* may raise a SIMD floating-point exception */
 #define X86_ATTR_X87_WAIT 0x1000 /* checks pending x87 exceptions (#MF) */
+#define X86_ATTR_BYTE	  0x2000 /* byte form that operand 0 does not show */
+#define X86_ATTR_LEVEL	  0x4000 /* ENTER: a second immediate */
 
 /*
  * One row of the opcode tables: static, shared, read-only.  The encoding of
@@ -107,10 +124,14 @@ struct x86_desc {
 	const char *name;	/* Intel mnemonic in lower case */
 	uint16_t op;		/* enum x86_op */
 	uint8_t cls;		/* enum x86_class */
-	uint8_t spec[4];	/* operand encodings: optable.c */
-	uint32_t attr;		/* X86_ATTR_* */
-	uint16_t feature;	/* CPUID feature needed: enum x86_feature;
+	uint8_t spec[4];	/* operand encodings: optable.h */
+	uint8_t access;		/* X86_ACC_* of operand i at bit 2 * i */
+	uint8_t first, last;	/* opcodes that the row stands for */
+	uint8_t map;		/* enum optable_map */
+	uint8_t feature;	/* CPUID feature needed: enum x86_feature;
 				 * 0: always present */
+	uint16_t attr;		/* X86_ATTR_* */
+	uint32_t match;		/* prefixes and ModRM fields: optable.h */
 	/* Arithmetic flags (X86_FLAG_* bits fit 12 bits), unconditionally
 	 * read, written (defined result), and left undefined.  For shifts and
 	 * rotates by a variable count, and REP CMPS/SCAS, written flags may
@@ -135,7 +156,7 @@ struct x86_insn {
 	bool has_modrm;
 	bool has_mem;		/* one operand is X86_OPND_MEM */
 	uint8_t seg;		/* effective segment of the memory operand */
-	uint8_t base, index;	/* gpr, X86_REG_RIP, X86_NO_REG; index may be
+	uint8_t base, index;	/* gpr, X86_REG_RIP, _MOFFS, X86_NO_REG; index may be
 				 * a vector register (VSIB) */
 	uint8_t scale;		/* shift: 0..3 */
 	uint8_t cond;		/* Jcc, SETcc, CMOVcc: low 4 bits of opcode */
