@@ -33,8 +33,7 @@ static uint64_t fuzz_random(uint64_t *state) /* splitmix64 */
 	return z ^ z >> 31;
 }
 
-/* --- Mutation
- * ------------------------------------------------------------------ */
+/* --- Mutation ------------------------------------------------------------- */
 
 static void fuzz_put_edge(uint8_t *p, size_t left, uint64_t r)
 {
@@ -100,8 +99,7 @@ static size_t fuzz_mutate(uint8_t *buf, size_t len, size_t max, uint64_t *state)
 	return len;
 }
 
-/* --- Inputs
- * ------------------------------------------------------------------------ */
+/* --- Inputs --------------------------------------------------------------- */
 
 static void fuzz_load_corpus(struct fuzz_corpus *c)
 {
@@ -169,8 +167,7 @@ static int fuzz_replay(const char *path)
 	return 0;
 }
 
-/* --- Crashes
- * ----------------------------------------------------------------------- */
+/* --- Crashes -------------------------------------------------------------- */
 
 static void fuzz_say_where(void)
 {
@@ -209,8 +206,7 @@ static void fuzz_catch(void)
 	signal(SIGALRM, fuzz_on_signal); /* one input took too long */
 }
 
-/* --- Options
- * ----------------------------------------------------------------------- */
+/* --- Options -------------------------------------------------------------- */
 
 static bool fuzz_option(const char *arg)
 {

@@ -72,8 +72,7 @@ static void stop_thread(struct fixture *f)
 	pthread_join(f->thread, NULL);
 }
 
-/* --- Timers
- * ------------------------------------------------------------------- */
+/* --- Timers --------------------------------------------------------------- */
 
 struct shot {
 	struct timer t;
@@ -327,8 +326,7 @@ static void arming_from_many_threads(void **state)
 	assert_true(counter > 0);
 }
 
-/* --- Descriptors and calls
- * -------------------------------------------------------- */
+/* --- Descriptors and calls ------------------------------------------------ */
 
 struct reader {
 	struct fixture *f;

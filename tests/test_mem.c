@@ -23,8 +23,7 @@ static struct mem *make(uint64_t bytes)
 	return m;
 }
 
-/* --- RAM
- * ---------------------------------------------------------------------- */
+/* --- RAM ------------------------------------------------------------------ */
 
 static void bad_sizes_get_a_sentence(void **state)
 {
@@ -223,8 +222,7 @@ static void writes_mark_pages_dirty(void **state)
 	mem_free(m);
 }
 
-/* --- The I/O spaces
- * ---------------------------------------------------------------- */
+/* --- The I/O spaces ------------------------------------------------------- */
 
 /* Writes down each access as text. */
 struct recorder {

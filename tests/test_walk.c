@@ -288,8 +288,7 @@ static void write_error_is_reported(void **state)
 	fclose(f);
 }
 
-/* --- For people
- * --------------------------------------------------------------- */
+/* --- For people ----------------------------------------------------------- */
 
 static void dump_names_every_field(void **state)
 {

@@ -142,8 +142,7 @@ uint32_t clock_tsc_khz(void)
 	return clock_khz;
 }
 
-/* --- Guest time ------------------------------------------------------------
- */
+/* --- Guest time ----------------------------------------------------------- */
 
 /*
  * One word, so that readers need no lock:

@@ -68,8 +68,7 @@ struct loop {
 	struct loop_work *work, **work_tail;
 };
 
-/* --- Life --------------------------------------------------------------------
- */
+/* --- Life ----------------------------------------------------------------- */
 
 static int loop_watch(struct loop *loop, int fd)
 {
@@ -158,8 +157,7 @@ void loop_stop(struct loop *loop)
 	loop_wake(loop);
 }
 
-/* --- Running callbacks
- * --------------------------------------------------------- */
+/* --- Running callbacks ---------------------------------------------------- */
 
 /* Called locked; returns locked. */
 static void loop_begin(struct loop *loop, const void *what)
@@ -192,8 +190,7 @@ static bool loop_wait_idle(struct loop *loop, const void *what)
 	return true;
 }
 
-/* --- Timers
- * --------------------------------------------------------------------- */
+/* --- Timers --------------------------------------------------------------- */
 
 static void heap_put(struct loop *loop, unsigned pos, struct timer *t)
 {
@@ -349,8 +346,7 @@ static void loop_run_timers(struct loop *loop)
 	pthread_mutex_unlock(&loop->lock);
 }
 
-/* --- Descriptors
- * ------------------------------------------------------------------ */
+/* --- Descriptors ---------------------------------------------------------- */
 
 static int loop_grow_fds(struct loop *loop, int fd)
 {
@@ -472,8 +468,7 @@ static void loop_run_fd(struct loop *loop, const struct epoll_event *ev)
 	pthread_mutex_unlock(&loop->lock);
 }
 
-/* --- Work from other threads
- * -------------------------------------------------------- */
+/* --- Work from other threads ---------------------------------------------- */
 
 int loop_call(struct loop *loop, void (*fn)(void *opaque), void *opaque)
 {
@@ -516,8 +511,7 @@ static void loop_run_work(struct loop *loop)
 	}
 }
 
-/* --- The loop
- * -------------------------------------------------------------------------- */
+/* --- The loop ------------------------------------------------------------- */
 
 static void loop_dispatch(struct loop *loop, const struct epoll_event *ev)
 {

@@ -85,8 +85,7 @@ struct walk {
 	size_t field_count, field_cap, field_next;
 };
 
-/* --- Errors
- * ------------------------------------------------------------------- */
+/* --- Errors --------------------------------------------------------------- */
 
 static void walk_error(struct walk *w, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -126,8 +125,7 @@ static void walk_bad_stream(struct walk *w)
 		   "use another copy");
 }
 
-/* --- Reading a stream
- * ----------------------------------------------------------- */
+/* --- Reading a stream ----------------------------------------------------- */
 
 struct walk_cursor {
 	const uint8_t *p;
@@ -305,8 +303,7 @@ static struct walk_sect *walk_find_sect(struct walk *w, const char *name,
 	return NULL;
 }
 
-/* --- Saving
- * ------------------------------------------------------------------------ */
+/* --- Saving --------------------------------------------------------------- */
 
 static void walk_put(struct walk *w, const void *p, size_t n)
 {
@@ -365,8 +362,7 @@ static void walk_save_end(struct walk *w)
 	walk_write(w, w->buf, w->buf_len);
 }
 
-/* --- For people
- * ----------------------------------------------------------------------- */
+/* --- For people ----------------------------------------------------------- */
 
 static uint64_t walk_element(const void *p, unsigned width)
 {
@@ -415,8 +411,7 @@ static void walk_dump_field(struct walk *w, const char *field, const void *p,
 	}
 }
 
-/* --- Comparing
- * -------------------------------------------------------------------------- */
+/* --- Comparing ------------------------------------------------------------ */
 
 static void walk_differ(struct walk *w, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -481,9 +476,7 @@ static void walk_diff_unseen(struct walk *w)
 	}
 }
 
-/* --- Restoring
- * ----------------------------------------------------------------------------
- */
+/* --- Restoring ------------------------------------------------------------ */
 
 static void walk_restore_field(struct walk *w, const char *field, void *p,
 			       size_t size)
@@ -501,9 +494,7 @@ static void walk_restore_field(struct walk *w, const char *field, void *p,
 		memcpy(p, f->data, size);
 }
 
-/* --- Sections
- * --------------------------------------------------------------------------------
- */
+/* --- Sections ------------------------------------------------------------- */
 
 static bool walk_open(struct walk *w, unsigned version)
 {
@@ -553,9 +544,7 @@ void walk_end(struct walk *w)
 	w->section = NULL;
 }
 
-/* --- Fields
- * ------------------------------------------------------------------------------------
- */
+/* --- Fields --------------------------------------------------------------- */
 
 static void walk_value(struct walk *w, const char *field, void *p,
 		       unsigned width, size_t count)
@@ -627,9 +616,7 @@ void walk_u64s(struct walk *w, const char *field, uint64_t *p, size_t n)
 	walk_value(w, field, p, 8, n);
 }
 
-/* --- Life
- * ----------------------------------------------------------------------------------------
- */
+/* --- Life ----------------------------------------------------------------- */
 
 static struct walk *walk_new(enum walk_kind kind, FILE *out)
 {

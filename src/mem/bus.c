@@ -16,8 +16,7 @@
 
 static const char bus_unclaimed[] = "unclaimed";
 
-/* --- Building
- * ------------------------------------------------------------------ */
+/* --- Building ------------------------------------------------------------- */
 
 static struct bus_region *bus_new_region(uint64_t base, uint64_t size,
 					 const struct io_ops *ops, void *dev,
@@ -167,8 +166,7 @@ void mem_set_tap(struct mem *m, mem_tap *tap, void *opaque)
 	m->bus.tap_opaque = opaque;
 }
 
-/* --- Dispatch
- * -------------------------------------------------------------------- */
+/* --- Dispatch ------------------------------------------------------------- */
 
 static struct bus_region *bus_find(const struct bus *bus, char space,
 				   uint64_t addr)

@@ -15,8 +15,7 @@
 /* From here on, zeroing gives whole pages back instead of writing them. */
 #define MEM_PUNCH_MIN (64ull << 10)
 
-/* --- Life --------------------------------------------------------------------
- */
+/* --- Life ----------------------------------------------------------------- */
 
 static int mem_check_size(uint64_t bytes, struct err *err)
 {
@@ -123,8 +122,7 @@ void mem_free(struct mem *m)
 	free(m);
 }
 
-/* --- Where RAM lies
- * -------------------------------------------------------------- */
+/* --- Where RAM lies ------------------------------------------------------- */
 
 uint64_t mem_ram_bytes(const struct mem *m)
 {
@@ -192,8 +190,7 @@ uint64_t mem_page(const struct mem *m, uint64_t gpa)
 	return offset >> MEM_PAGE_SHIFT;
 }
 
-/* --- Copies
- * ----------------------------------------------------------------------- */
+/* --- Copies --------------------------------------------------------------- */
 
 int mem_read(struct mem *m, uint64_t gpa, void *buf, size_t len)
 {
