@@ -193,7 +193,10 @@ struct x86_cpu {
 	uint64_t tlb_miss_count, page_walk_count;
 
 	struct x86_xsave fpu;
-	struct x86_tlb tlb; /* last: large */
+	/* An engine's own words within reach of a segment base at *this. */
+	uint64_t word[16];
+	struct x86_tlb tlb; /* large from here on, and touched sparsely */
+	struct x86_jump jump[X86_CODE_KINDS][X86_JUMP_SLOTS];
 };
 
 #define X86_SYNC_RING 64

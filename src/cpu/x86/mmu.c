@@ -555,7 +555,7 @@ static bool mmu_fetch(struct x86_cpu *cpu, uint64_t linear, uint64_t *gpa,
 	struct page_access a = { .fetch = true, .user = user };
 	struct page_result r;
 
-	if (e->page != page) {
+	if ((e->page & ~4ull) != page) {
 		if (!page_walk(cpu, linear, &a, &r)) {
 			*error = r.error;
 			return false;
@@ -564,7 +564,7 @@ static bool mmu_fetch(struct x86_cpu *cpu, uint64_t linear, uint64_t *gpa,
 			tlb_note_large(&cpu->tlb, linear, 21);
 			tlb_note_large(&cpu->tlb, linear, 30);
 		}
-		e->page = page;
+		e->page = page | (r.global ? 4 : 0);
 		e->gpa = r.gpa & ~MEM_PAGE_MASK;
 	}
 	*gpa = e->gpa | (linear & MEM_PAGE_MASK);
@@ -616,12 +616,55 @@ static void tlb_clear(struct x86_tlb *t, unsigned slot)
 	t->neg[slot / X86_TLB_SIZE][i] = x86_tlb_empty(i);
 }
 
-static void tlb_flush_code(struct x86_tlb *t)
+static void code_map_flush_list(struct x86_code_map *m, unsigned global)
+{
+	unsigned i;
+
+	for (i = 0; i < m->used_count[global]; i++) {
+		unsigned kind = m->used[global][i] / X86_CODE_SLOTS;
+		unsigned slot = m->used[global][i] % X86_CODE_SLOTS;
+
+		m->listed[kind][slot] &= ~(1u << global);
+		if ((m->listed[kind][slot] >> 2 & 1) == global)
+			m->id[kind][slot] = 0;
+	}
+	m->used_count[global] = 0;
+}
+
+void x86_code_map_flush(struct x86_cpu *cpu)
+{
+	code_map_flush_list(&cpu->tlb.map, 0);
+	code_map_flush_list(&cpu->tlb.map, 1);
+}
+
+void x86_code_map_set(struct x86_cpu *cpu, uint64_t linear, unsigned kind,
+		      uint32_t id)
+{
+	struct x86_code_map *m = &cpu->tlb.map;
+	unsigned slot = linear >> 12 & (X86_CODE_SLOTS - 1);
+	struct x86_itlb_entry *e =
+		&cpu->tlb.code[linear >> 12 & (X86_ITLB_SIZE - 1)];
+	unsigned global = e->page >> 2 & 1;
+	uint8_t *listed = &m->listed[kind][slot];
+
+	if (!(*listed >> global & 1))
+		m->used[global][m->used_count[global]++] =
+			kind * X86_CODE_SLOTS + slot;
+	*listed = (*listed & 3) | 1u << global | global << 2;
+	m->id[kind][slot] = id;
+}
+
+/* Code: what is not global, or all. */
+static void tlb_flush_code(struct x86_tlb *t, bool all)
 {
 	unsigned i;
 
 	for (i = 0; i < X86_ITLB_SIZE; i++)
-		t->code[i].page = X86_TLB_NONE;
+		if (all || !(t->code[i].page & 4))
+			t->code[i].page = X86_TLB_NONE;
+	code_map_flush_list(&t->map, 0);
+	if (all)
+		code_map_flush_list(&t->map, 1);
 }
 
 static void tlb_flush_list(struct x86_tlb *t, unsigned global)
@@ -642,14 +685,14 @@ static void tlb_flush_list(struct x86_tlb *t, unsigned global)
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu)
 {
 	tlb_flush_list(&cpu->tlb, 0);
-	tlb_flush_code(&cpu->tlb);
+	tlb_flush_code(&cpu->tlb, false);
 }
 
 void x86_tlb_flush_all(struct x86_cpu *cpu)
 {
 	tlb_flush_list(&cpu->tlb, 0);
 	tlb_flush_list(&cpu->tlb, 1);
-	tlb_flush_code(&cpu->tlb);
+	tlb_flush_code(&cpu->tlb, true);
 	memset(cpu->tlb.large, 0, sizeof(cpu->tlb.large));
 }
 
@@ -661,7 +704,9 @@ void x86_tlb_init(struct x86_cpu *cpu)
 		tlb_clear(&cpu->tlb, kind * X86_TLB_SIZE);
 		tlb_clear(&cpu->tlb, kind * X86_TLB_SIZE + X86_TLB_SIZE - 1);
 	}
-	tlb_flush_code(&cpu->tlb);
+	tlb_flush_code(&cpu->tlb, true);
+	for (kind = 0; kind < X86_CODE_KINDS; kind++)
+		cpu->jump[kind][0].neg_rip = 1;
 }
 
 void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear)
@@ -680,6 +725,8 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear)
 			tlb_clear(t, kind * X86_TLB_SIZE + i);
 	if ((c->page & ~MEM_PAGE_MASK) == linear)
 		c->page = X86_TLB_NONE;
+	for (kind = 0; kind < X86_CODE_KINDS; kind++)
+		t->map.id[kind][linear >> 12 & (X86_CODE_SLOTS - 1)] = 0;
 }
 
 void x86_tlb_drop_writable(struct x86_cpu *cpu, uint64_t gpa_page)

@@ -136,6 +136,16 @@ void *x86_tlb_fill(struct x86_cpu *cpu, uint64_t linear, unsigned size,
 /* Like x86_fetch_gpa(), but UINT64_MAX instead of a fault. */
 uint64_t x86_fetch_gpa_quiet(struct x86_cpu *cpu, uint64_t linear);
 
+/*
+ * Notes `id` (not 0) as what is mapped at linear for code of `kind`; it stays
+ * until the mapping may have changed.  The translation must be in the ITLB
+ * (x86_fetch_gpa_quiet() was just called).
+ */
+void x86_code_map_set(struct x86_cpu *cpu, uint64_t linear, unsigned kind,
+		      uint32_t id);
+/* Every id is forgotten (the meaning of modes or ids changed). */
+void x86_code_map_flush(struct x86_cpu *cpu);
+
 /* --- Flushing ------------------------------------------------------------- */
 
 /* Once, before the first access: every slot empty. */

@@ -50,8 +50,31 @@ enum x86_tlb_kind {
 /* Code fetch: small, by page: linear -> guest-physical. */
 #define X86_ITLB_SIZE 256
 struct x86_itlb_entry {
-	uint64_t page; /* linear | 2 | user (bit 0); or X86_TLB_NONE */
+	/* linear | 2 | user (bit 0) | 4 if global; or X86_TLB_NONE */
+	uint64_t page;
 	uint64_t gpa;
+};
+
+/*
+ * The code side for engines that cache code by address: id[kind][slot] is the
+ * engine's number for what is mapped at a linear page now (0: not known), to
+ * be compared on entry to code of that page; flushed with everything else.
+ * kind: enum x86_tlb_kind / 2; slot: low bits of the page number.
+ */
+#define X86_CODE_KINDS 3
+#define X86_CODE_SLOTS 4096u
+struct x86_code_map {
+	uint32_t id[X86_CODE_KINDS][X86_CODE_SLOTS];
+	uint8_t listed[X86_CODE_KINDS][X86_CODE_SLOTS];
+	uint32_t used_count[2]; /* [0] not global, [1] global */
+	uint16_t used[2][X86_CODE_KINDS * X86_CODE_SLOTS];
+};
+
+/* Where indirect branches go: by the low 16 bits of the target. */
+#define X86_JUMP_SLOTS 65536u
+struct x86_jump {
+	uint64_t neg_rip; /* -target; slot 0 empty: 1, others: 0 */
+	uint64_t host;
 };
 
 /*
@@ -72,6 +95,7 @@ struct x86_tlb {
 	/* Where pieces of large pages may be, by hash of 2 MiB and 1 GiB
 	 * regions: INVLPG there must look at more than one slot. */
 	uint64_t large[64];
+	struct x86_code_map map;
 };
 
 #endif
