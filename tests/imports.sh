@@ -20,7 +20,9 @@ BEGIN {
 	split($0, part, ":")
 	split(part[1], from, "/")
 	split($0, quoted, "\"")
-	split(quoted[2], to, "/")
+	# A name alone is a file of the same directory.
+	if (split(quoted[2], to, "/") == 1)
+		next
 	where = part[1] ":" part[2] ": "
 	if (!(from[2] in rank)) {
 		print where "src/" from[2] " has no rank here"; bad++
