@@ -8,14 +8,11 @@
 
 #include "cli/cli.h"
 #include "cpu/engine.h"
-#include "vmm/control.h"
 
 static const struct engine_ops *const doctor_engines[] = {
 	&translator_engine,
 	&interpreter_engine,
 };
-
-#define DOCTOR_ENGINES (sizeof(doctor_engines) / sizeof(doctor_engines[0]))
 
 static void doctor_kvm(void)
 {
@@ -32,23 +29,16 @@ static void doctor_kvm(void)
 		close(fd);
 }
 
-static void doctor_software(const struct engine_ops *engine)
+static bool doctor_software(const struct engine_ops *engine)
 {
 	struct err err = { "" };
 
-	if (engine->probe(&err))
+	if (engine->probe(&err)) {
 		printf("%-12s no: %s\n", engine->name, err.msg);
-	else
-		printf("%-12s yes\n", engine->name);
-}
-
-/* What --engine auto would take: the first, and fastest, that runs here. */
-static const char *doctor_auto(void)
-{
-	for (size_t i = 0; i < DOCTOR_ENGINES; i++)
-		if (!doctor_engines[i]->probe(NULL))
-			return doctor_engines[i]->name;
-	return NULL;
+		return false;
+	}
+	printf("%-12s yes\n", engine->name);
+	return true;
 }
 
 static void doctor_host(void)
@@ -61,32 +51,19 @@ static void doctor_host(void)
 	       b & bit_AVX512F ? ", AVX-512" : "");
 }
 
-static int doctor_report(const char *chosen)
-{
-	doctor_host();
-	doctor_kvm();
-	for (size_t i = 0; i < DOCTOR_ENGINES; i++)
-		doctor_software(doctor_engines[i]);
-	if (chosen)
-		printf("auto         %s, the fastest of those that run here\n",
-		       chosen);
-	else
-		printf("auto         no engine runs here\n");
-	return chosen ? 0 : CONTROL_STATUS_ERROR;
-}
-
 int cli_doctor(int argc, char **argv)
 {
-	const char *chosen = doctor_auto();
-	struct err err;
+	const char *chosen = NULL;
 
-	if (argc == 2 && !strcmp(argv[1], "--auto") && chosen)
-		return puts(chosen) < 0;
-	if (argc > 1) {
-		err_set(&err, EINVAL,
-			"doctor takes no options but --auto, which prints "
-			"the engine alone");
-		return cli_fail(&err);
+	doctor_host();
+	doctor_kvm();
+	for (size_t i = 0; i < 2; i++)
+		if (doctor_software(doctor_engines[i]) && !chosen)
+			chosen = doctor_engines[i]->name;
+	if (!chosen) {
+		printf("auto         no engine runs here\n");
+		return 1;
 	}
-	return doctor_report(chosen);
+	printf("auto         %s, the fastest of those that run here\n", chosen);
+	return 0;
 }

@@ -125,6 +125,8 @@ struct x86_msrs {
 #define X86_MODE_AVX	 0x0400 /* CR4.OSXSAVE, XCR0 has SSE and AVX, TS = 0 */
 #define X86_MODE_TF	 0x0800 /* EFLAGS.TF, or the debugger steps */
 #define X86_MODE_IOPL	 0x1000 /* CLI/STI allowed: CPL <= IOPL */
+#define X86_MODE_DEBUG	 0x2000 /* DR7 arms a breakpoint: single-step inside
+				 * the engine, see "Debug registers" below */
 
 /* Bits of x86_cpu.pending: reasons to leave the fast path. Shared. */
 #define X86_PEND_INTR	0x01 /* the local APIC or PIC may have an interrupt */
@@ -134,6 +136,7 @@ struct x86_msrs {
 #define X86_PEND_KICK	0x10 /* return VCPU_EXIT_KICKED */
 #define X86_PEND_SYNC	0x20 /* a code page was marked: see x86/sync.h */
 #define X86_PEND_SMI	0x40 /* never set today */
+#define X86_PEND_UNHALT	0x80 /* KVM_HC_KICK_CPU: HLT ends, whatever IF is */
 
 enum x86_activity {
 	X86_ACTIVE,
@@ -163,6 +166,7 @@ struct x86_cpu {
 	uint64_t dr[8];	    /* dr[4], dr[5] unused */
 	struct x86_dtr gdtr, idtr;
 	struct x86_msrs msr;
+	bool intr_masked;     /* X86_PEND_INTR was cleared because IF = 0 */
 	uint64_t tsc_offset; /* guest TSC = host TSC + this; see x86_tsc() */
 	uint64_t pdpte[4];  /* PAE: loaded with CR3 */
 
@@ -183,7 +187,7 @@ struct x86_cpu {
 	atomic_bool running;	 /* shared: inside run(), see sync.h */
 	atomic_uint sync_seen;	 /* shared: xm->sync_count answered so far */
 	/*
-	 * A data breakpoint (DR0-3) that the instruction being executed hit:
+	 * Data and I/O breakpoints (DR0-3) that the current instruction hit:
 	 * bits for DR6.  The engine raises the #DB trap after the instruction.
 	 * While DR7 enables any breakpoint, engines go one by one.
 	 */
@@ -213,6 +217,13 @@ struct x86_machine {
 	unsigned cpu_count;
 	struct x86_cpu **cpus;	/* cpu_count, in APIC id order */
 	uint32_t tsc_khz;
+	/* kvmclock.c: one base for all vCPUs, so that their clocks agree. */
+	struct {
+		atomic_flag lock;
+		bool valid;	/* guarded by lock, as the rest */
+		uint64_t tsc;	/* host TSC ... */
+		uint64_t ns;	/* ... and guest time at that moment */
+	} kvmclock;
 	/* The 8259 pair: is INTR raised, and the INTA cycle (ExtINT). */
 	bool (*pic_pending)(void *opaque);
 	int (*pic_ack)(void *opaque); /* vector, or -1: spurious */
@@ -235,7 +246,6 @@ struct x86_machine {
 	uint64_t sync_pages[X86_SYNC_RING];
 };
 
-/* Either may be NULL: not wanted. */
 struct x86_trace_ops {
 	void (*insn)(void *opaque, struct x86_cpu *cpu, uint64_t rip,
 		     const uint8_t *bytes, unsigned len);
@@ -283,7 +293,9 @@ void x86_mode_changed(struct x86_cpu *cpu);
 
 /*
  * Writes RFLAGS bits in `mask` from `value`, calling x86_mode_changed() if
- * TF, AC, VM or IOPL changed.  Reserved bits stay fixed (bit 1 set).
+ * TF, AC, VM or IOPL changed.  Reserved bits stay fixed (bit 1 set).  Every
+ * change of IF from 0 to 1 must come through here: it makes an interrupt
+ * that x86_take_pending() put aside pending again.
  */
 void x86_set_rflags(struct x86_cpu *cpu, uint64_t value, uint64_t mask);
 
@@ -323,6 +335,19 @@ _Noreturn void x86_raise_event(struct x86_cpu *cpu,
 #define x86_ud(cpu)	 x86_raise(cpu, X86_VEC_UD)
 #define x86_gp(cpu, err) x86_raise_error(cpu, X86_VEC_GP, err)
 
+/*
+ * Debug registers.  While X86_MODE_DEBUG is set, the engine asks
+ * x86_code_breakpoint() before each instruction unless RFLAGS.RF is set (then
+ * it clears RF behind the instruction); what it returns, if not 0, is the
+ * dr6 of a #DB fault.  Data and I/O breakpoints are noted in db_pending; behind
+ * the instruction the engine raises one #DB trap with them (and with BS if TF
+ * was set) and clears it.  RF is loaded by IRET only while a breakpoint is
+ * armed: otherwise nobody can tell.
+ */
+uint64_t x86_code_breakpoint(const struct x86_cpu *cpu, uint64_t linear);
+/* Notes in db_pending, if CR4.DE is set. */
+void x86_io_breakpoint(struct x86_cpu *cpu, uint16_t port, unsigned size);
+
 /* --- event.c: delivery ------------------------------------------------------ */
 
 /*
@@ -330,7 +355,9 @@ _Noreturn void x86_raise_event(struct x86_cpu *cpu,
  * long), with contributory and double faults (SDM 3A 6.15, table 6-5).  On
  * entry cpu->rip is what is to be pushed: the faulting instruction (FAULT),
  * or the next.  Returns false on a triple fault (shutdown).  Sets its own
- * fault_jmp and restores the caller's.
+ * fault_jmp and restores the caller's.  For SOFT, SOFT_TRAP and ICEBP
+ * cpu->insn should still be the instruction: a fault during delivery is then
+ * reported at its address.  Clears int_shadow and db_pending.
  */
 bool x86_deliver(struct x86_cpu *cpu, const struct x86_event *ev);
 
