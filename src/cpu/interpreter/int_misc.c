@@ -1,0 +1,233 @@
+/*
+ * int_misc.c - single flags, decimal arithmetic, hints, random numbers.
+ */
+#include <sched.h>
+
+#include "cpu/interpreter/operand.h"
+#include "cpu/interpreter/ops.h"
+
+/* --- Single flags
+ * --------------------------------------------------------------- */
+
+void interp_op_CLC(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	cpu->rflags &= ~X86_FLAG_CF;
+}
+
+void interp_op_STC(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	cpu->rflags |= X86_FLAG_CF;
+}
+
+void interp_op_CMC(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	cpu->rflags ^= X86_FLAG_CF;
+}
+
+void interp_op_CLD(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	cpu->rflags &= ~X86_FLAG_DF;
+}
+
+void interp_op_STD(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	cpu->rflags |= X86_FLAG_DF;
+}
+
+#define MISC_AH_FLAGS \
+	(X86_FLAG_CF | X86_FLAG_PF | X86_FLAG_AF | X86_FLAG_ZF | X86_FLAG_SF)
+
+void interp_op_LAHF(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	uint64_t ah = (cpu->rflags & MISC_AH_FLAGS) | X86_FLAG_1;
+
+	cpu->gpr[X86_RAX] = (cpu->gpr[X86_RAX] & ~0xff00ull) | ah << 8;
+}
+
+void interp_op_SAHF(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	cpu->rflags = (cpu->rflags & ~MISC_AH_FLAGS) |
+		      (cpu->gpr[X86_RAX] >> 8 & MISC_AH_FLAGS);
+}
+
+void interp_op_SALC(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	interp_set_gpr(cpu, X86_RAX, 1, cpu->rflags & X86_FLAG_CF ? 0xff : 0);
+}
+
+/* --- Decimal arithmetic (SDM 2A: AAA ... DAS)
+ * -------------------------------------- */
+
+/* The host cannot run these in 64-bit mode; SF, ZF, PF are those of AL. */
+static uint64_t misc_szp(uint8_t al)
+{
+	uint64_t f = al & 0x80 ? X86_FLAG_SF : 0;
+
+	if (!al)
+		f |= X86_FLAG_ZF;
+	if (!__builtin_parity(al))
+		f |= X86_FLAG_PF;
+	return f;
+}
+
+static void misc_set_flags(struct x86_cpu *cpu, uint64_t flags)
+{
+	cpu->rflags = (cpu->rflags & ~X86_FLAGS_ARITH) | flags;
+}
+
+/* AAA, AAS: sign is 1 or -1. */
+static void misc_ascii_adjust(struct x86_cpu *cpu, int sign)
+{
+	uint16_t ax = (uint16_t)cpu->gpr[X86_RAX];
+	bool adjust = (ax & 15) > 9 || cpu->rflags & X86_FLAG_AF;
+
+	if (adjust)
+		ax = (uint16_t)(ax + sign * 0x106);
+	ax &= 0xff0f;
+	interp_set_gpr(cpu, X86_RAX, 2, ax);
+	misc_set_flags(cpu, misc_szp((uint8_t)ax) |
+				    (adjust ? X86_FLAG_AF | X86_FLAG_CF : 0));
+}
+
+void interp_op_AAA(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	misc_ascii_adjust(cpu, 1);
+}
+
+void interp_op_AAS(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	misc_ascii_adjust(cpu, -1);
+}
+
+/* DAA, DAS */
+static void misc_decimal_adjust(struct x86_cpu *cpu, int sign)
+{
+	uint8_t old = (uint8_t)cpu->gpr[X86_RAX], al = old;
+	bool old_cf = cpu->rflags & X86_FLAG_CF;
+	uint64_t f = 0;
+
+	if ((al & 15) > 9 || cpu->rflags & X86_FLAG_AF) {
+		int v = al + sign * 6;
+
+		al = (uint8_t)v;
+		f |= X86_FLAG_AF;
+		if (sign < 0 && (old_cf || v < 0))
+			f |= X86_FLAG_CF;
+	}
+	if (old > 0x99 || old_cf) {
+		al = (uint8_t)(al + sign * 0x60);
+		f |= X86_FLAG_CF;
+	}
+	interp_set_gpr(cpu, X86_RAX, 1, al);
+	misc_set_flags(cpu, misc_szp(al) | f);
+}
+
+void interp_op_DAA(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	misc_decimal_adjust(cpu, 1);
+}
+
+void interp_op_DAS(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	misc_decimal_adjust(cpu, -1);
+}
+
+void interp_op_AAM(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	uint8_t base = (uint8_t)insn->imm, al = (uint8_t)cpu->gpr[X86_RAX];
+
+	if (!base)
+		x86_raise(cpu, X86_VEC_DE);
+	interp_set_gpr(cpu, X86_RAX, 2, al / base << 8 | al % base);
+	misc_set_flags(cpu, misc_szp(al % base));
+}
+
+void interp_op_AAD(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	uint16_t ax = (uint16_t)cpu->gpr[X86_RAX];
+	uint8_t al = (uint8_t)(ax + (ax >> 8) * (uint8_t)insn->imm);
+
+	interp_set_gpr(cpu, X86_RAX, 2, al);
+	misc_set_flags(cpu, misc_szp(al));
+}
+
+/* --- BOUND
+ * ----------------------------------------------------------------------------
+ */
+
+void interp_op_BOUND(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	unsigned size = insn->opsize;
+	uint64_t linear = x86_linear(cpu, insn, 2 * size, false);
+	int64_t low = interp_sext(interp_load(cpu, linear, size), size);
+	int64_t high = interp_sext(interp_load(cpu, linear + size, size), size);
+	int64_t index = interp_sext(interp_read_reg(cpu, insn, 0), size);
+
+	if (index < low || index > high)
+		x86_raise(cpu, X86_VEC_BR);
+}
+
+/* --- Hints and caches
+ * -------------------------------------------------------------------- */
+
+void interp_op_NOP(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+}
+
+void interp_op_PREFETCH(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+}
+
+/*
+ * A vCPU that spins may keep the one that it waits for off the host's cores,
+ * so it gives up its own.
+ */
+void interp_op_PAUSE(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	if (cpu->xm->cpu_count > 1)
+		sched_yield();
+}
+
+void interp_op_FENCE(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/* Caches are not seen; that the address can be read is (SDM 2A, CLFLUSH). */
+void interp_op_CLFLUSH(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	x86_probe(cpu, x86_linear(cpu, insn, 1, false), 1, false);
+}
+
+/* --- Random numbers; the processor's number
+ * ------------------------------------------------ */
+
+static void misc_random(struct x86_cpu *cpu, const struct x86_insn *insn,
+			uint64_t v, bool ok)
+{
+	interp_write_reg(cpu, insn, 0, ok ? v : 0);
+	misc_set_flags(cpu, ok ? X86_FLAG_CF : 0);
+}
+
+void interp_op_RDRAND(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	uint64_t v;
+	bool ok;
+
+	__asm__ volatile("rdrand %0" : "=r"(v), "=@ccc"(ok));
+	misc_random(cpu, insn, v, ok);
+}
+
+void interp_op_RDSEED(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	uint64_t v;
+	bool ok;
+
+	__asm__ volatile("rdseed %0" : "=r"(v), "=@ccc"(ok));
+	misc_random(cpu, insn, v, ok);
+}
+
+void interp_op_RDPID(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	cpu->gpr[insn->o[0].reg & 15] = (uint32_t)cpu->msr.tsc_aux;
+}
