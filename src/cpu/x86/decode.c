@@ -116,6 +116,7 @@ static void decode_vex(struct decode *d, uint8_t first)
 	d->mandatory = b & 3;
 	d->vex_l = b & 4;
 	d->in->vvvv = (b >> 3 & 15) ^ 15;
+	d->vvvv_used = d->in->vvvv != 0;
 	if (!d->code64)
 		d->in->vvvv &= 7;
 	d->in->prefix |= X86_PFX_VEX | (d->vex_l ? X86_PFX_VEXL : 0);
@@ -271,7 +272,7 @@ static bool decode_vvvv_ok(const struct decode *d)
 {
 	const struct x86_insn *in = d->in;
 
-	if (!(in->prefix & X86_PFX_VEX) || in->vvvv == 0)
+	if (!d->vvvv_used)
 		return true;
 	for (unsigned i = 0; i < 4; i++) {
 		unsigned from = optable_specs[in->desc->spec[i]].from;

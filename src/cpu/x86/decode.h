@@ -27,6 +27,7 @@ struct decode {
 	uint8_t table;	  /* enum optable_map */
 	uint8_t veclen;	  /* 16, 32 */
 	bool has66, lock, vex_l;
+	bool vvvv_used;	   /* VEX.vvvv is not 1111 */
 };
 
 /* The next byte; 0 and `overrun` past the end. */

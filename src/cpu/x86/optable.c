@@ -110,8 +110,8 @@ enum {
 #define FL_READ_ZF ZF, 0, 0, 0
 #define FL_READ_OF OF, 0, 0, 0
 #define FL_COMI	   0, FLAGS, 0, 0
-#define FL_FCMOV   CF | ZF | PF, 0, 0, 0
 #define FL_ANDN	   0, SF | ZF | OF | CF, AF | PF, 0
+#define FL_BLS	   0, ZF | SF | CF | OF, AF | PF, 0
 #define FL_BEXTR   0, ZF | CF | OF, AF | SF | PF, 0
 /* Conditions of Jcc, SETcc, CMOVcc */
 #define FL_CC_O	   OF, 0, 0, 0
@@ -199,6 +199,89 @@ enum {
 	row(base + 14, le, CC_LE, opnd)                                           \
 	row(base + 15, nle, CC_LE, opnd)
 
+/* x87 */
+#define X87(opcode, match, name, o0, o1, access, flags)                        \
+	ROW1(opcode, match, name, THUNK, X87, o0, o1, NO, NO, access, flags,   \
+	     WAIT, NONE)
+#define X87_NOWAIT(opcode, match, name, o0, o1, access)                        \
+	ROW1(opcode, match, name, THUNK, X87, o0, o1, NO, NO, access, NONE, 0, \
+	     NONE)
+#define X87_ARITH(opcode, mem, r0, r1, r2, r3, r4, r5, r6, r7)                 \
+	X87(opcode, MEM | REG(0), r0, mem, NO, R, NONE)                        \
+	X87(opcode, MEM | REG(1), r1, mem, NO, R, NONE)                        \
+	X87(opcode, MEM | REG(2), r2, mem, NO, R, NONE)                        \
+	X87(opcode, MEM | REG(3), r3, mem, NO, R, NONE)                        \
+	X87(opcode, MEM | REG(4), r4, mem, NO, R, NONE)                        \
+	X87(opcode, MEM | REG(5), r5, mem, NO, R, NONE)                        \
+	X87(opcode, MEM | REG(6), r6, mem, NO, R, NONE)                        \
+	X87(opcode, MEM | REG(7), r7, mem, NO, R, NONE)
+#define X87_ARITH_REG(opcode, o0, o1, r0, r1, r4, r5, r6, r7)                  \
+	X87(opcode, MOD3 | REG(0), r0, o0, o1, M, NONE)                        \
+	X87(opcode, MOD3 | REG(1), r1, o0, o1, M, NONE)                        \
+	X87(opcode, MOD3 | REG(4), r4, o0, o1, M, NONE)                        \
+	X87(opcode, MOD3 | REG(5), r5, o0, o1, M, NONE)                        \
+	X87(opcode, MOD3 | REG(6), r6, o0, o1, M, NONE)                        \
+	X87(opcode, MOD3 | REG(7), r7, o0, o1, M, NONE)
+
+/* MMX and SSE */
+#define SSE(opcode, match, name, o0, o1, o2, access, attr, feature)            \
+	ROW1(opcode, match, name, THUNK, SSE, o0, o1, o2, NO, access, NONE,    \
+	     attr, feature)
+#define MMX(opcode, match, name, o0, o1, o2, access, feature)                  \
+	ROW1(opcode, match, name, THUNK, MMX, o0, o1, o2, NO, access, NONE,    \
+	     WAIT, feature)
+#define SSE_PACKED(opcode, name, access, attr)                                 \
+	SSE(opcode, PNP, name##s, Vo, Wo, NO, access, (attr) | ALIGN, NONE)    \
+	SSE(opcode, P66, name##d, Vo, Wo, NO, access, (attr) | ALIGN, NONE)
+#define SSE_SCALAR(opcode, name)                                               \
+	SSE(opcode, PF3, name##s, Vo, Wd, NO, M, XM, NONE)                     \
+	SSE(opcode, PF2, name##d, Vo, Wq, NO, M, XM, NONE)
+#define SSE_COMI(opcode, match, name, mem)                                     \
+	ROW1(opcode, match, name, THUNK, SSE, Vo, mem, NO, NO, R, COMI, XM,    \
+	     NONE)
+#define MMX_SSE(opcode, name, access, feature)                                 \
+	MMX(opcode, PNP, name, Pq, Qq, NO, access, feature)                    \
+	SSE(opcode, P66, name, Vo, Wo, NO, access, ALIGN, feature)
+#define MMX_SSE_LOW(opcode, name)                                              \
+	MMX(opcode, PNP, name, Pq, Qd, NO, M, NONE)                            \
+	SSE(opcode, P66, name, Vo, Wo, NO, M, ALIGN, NONE)
+#define MMX_SSE_SHIFT(opcode, reg, name)                                       \
+	MMX(opcode, PNP | REG(reg), name, Nq, Ib, NO, M, NONE)                 \
+	SSE(opcode, P66 | REG(reg), name, Uo, Ib, NO, M, 0, NONE)
+
+/* VEX: the destination is written whole. */
+#define AVX(opcode, match, name, o0, o1, o2, o3, attr, feature)                \
+	ROW1(opcode, match, name, THUNK, AVX, o0, o1, o2, o3, W, NONE, attr,   \
+	     feature)
+/* 128 bits are AVX, 256 bits AVX2. */
+#define AVX_BOTH(opcode, match, name, o0, o1, o2, o3)                          \
+	AVX(opcode, match | L0, name, o0, o1, o2, o3, 0, AVX)                  \
+	AVX(opcode, match | L1, name, o0, o1, o2, o3, 0, AVX2)
+#define AVX_INT(opcode, name) AVX_BOTH(opcode, P66, name, Vx, Hx, Wx, NO)
+#define AVX_PACKED(opcode, name, attr)                                         \
+	AVX(opcode, PNP, name##s, Vx, Hx, Wx, NO, attr, AVX)                   \
+	AVX(opcode, P66, name##d, Vx, Hx, Wx, NO, attr, AVX)
+#define AVX_SCALAR(opcode, name)                                               \
+	AVX(opcode, PF3, name##s, Vo, Ho, Wd, NO, XM, AVX)                     \
+	AVX(opcode, PF2, name##d, Vo, Ho, Wq, NO, XM, AVX)
+#define AVX_COMI(opcode, match, name, o0, o1, attr)                            \
+	ROW1(opcode, match, name, THUNK, AVX, o0, o1, NO, NO, R, COMI, attr,   \
+	     AVX)
+#define FMA(opcode, match, name, o0, o1, o2)                                   \
+	ROW1(opcode, match, name, THUNK, AVX, o0, o1, o2, NO, M, NONE, XM, FMA)
+#define FMA_PACKED(opcode, name)                                               \
+	FMA(opcode, P66 | W0, name##s, Vx, Hx, Wx)                             \
+	FMA(opcode, P66 | W1, name##d, Vx, Hx, Wx)
+#define FMA_SCALAR(opcode, name)                                               \
+	FMA(opcode, P66 | W0, name##s, Vo, Ho, Wd)                             \
+	FMA(opcode, P66 | W1, name##d, Vo, Ho, Wq)
+#define GATHER(opcode, match, name, o0, o1, o2)                                \
+	ROW1(opcode, P66 | match, name, VGATHER, AVX, o0, o1, o2, NO, MRM,     \
+	     NONE, VSIB, AVX2)
+#define BMI(opcode, match, name, OP, o0, o1, o2, flags, feature)               \
+	ROW1(opcode, match, name, OP, INT, o0, o1, o2, NO, W, flags, 0,        \
+	     feature)
+
 /* --- operand encodings ----------------------------------------------------------- */
 
 enum {
@@ -228,12 +311,27 @@ const struct optable_spec optable_specs[] = {
 const struct x86_desc optable_rows[] = {
 #define MAP OPTABLE_1BYTE
 #include "optable_1byte.inc"
+#include "optable_x87.inc"
 #undef MAP
 #define MAP OPTABLE_0F
 #include "optable_0f.inc"
+#include "optable_0f_simd.inc"
 #undef MAP
 #define MAP OPTABLE_0F38
 #include "optable_0f38.inc"
+#include "optable_0f38_simd.inc"
+#undef MAP
+#define MAP OPTABLE_0F3A
+#include "optable_0f3a.inc"
+#undef MAP
+#define MAP OPTABLE_VEX_0F
+#include "optable_vex_0f.inc"
+#undef MAP
+#define MAP OPTABLE_VEX_0F38
+#include "optable_vex_0f38.inc"
+#undef MAP
+#define MAP OPTABLE_VEX_0F3A
+#include "optable_vex_0f3a.inc"
 #undef MAP
 };
 #undef ROW
@@ -251,12 +349,27 @@ enum { optable_base = __COUNTER__ };
 const uint16_t optable_index[OPTABLE_MAPS][256] = {
 	[OPTABLE_1BYTE] = {
 #include "optable_1byte.inc"
+#include "optable_x87.inc"
 	},
 	[OPTABLE_0F] = {
 #include "optable_0f.inc"
+#include "optable_0f_simd.inc"
 	},
 	[OPTABLE_0F38] = {
 #include "optable_0f38.inc"
+#include "optable_0f38_simd.inc"
+	},
+	[OPTABLE_0F3A] = {
+#include "optable_0f3a.inc"
+	},
+	[OPTABLE_VEX_0F] = {
+#include "optable_vex_0f.inc"
+	},
+	[OPTABLE_VEX_0F38] = {
+#include "optable_vex_0f38.inc"
+	},
+	[OPTABLE_VEX_0F3A] = {
+#include "optable_vex_0f3a.inc"
 	},
 };
 #undef ROW
