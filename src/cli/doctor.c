@@ -8,11 +8,14 @@
 
 #include "cli/cli.h"
 #include "cpu/engine.h"
+#include "vmm/control.h"
 
 static const struct engine_ops *const doctor_engines[] = {
 	&translator_engine,
 	&interpreter_engine,
 };
+
+#define DOCTOR_ENGINES (sizeof(doctor_engines) / sizeof(doctor_engines[0]))
 
 static void doctor_kvm(void)
 {
@@ -29,16 +32,23 @@ static void doctor_kvm(void)
 		close(fd);
 }
 
-static bool doctor_software(const struct engine_ops *engine)
+static void doctor_software(const struct engine_ops *engine)
 {
 	struct err err = { "" };
 
-	if (engine->probe(&err)) {
+	if (engine->probe(&err))
 		printf("%-12s no: %s\n", engine->name, err.msg);
-		return false;
-	}
-	printf("%-12s yes\n", engine->name);
-	return true;
+	else
+		printf("%-12s yes\n", engine->name);
+}
+
+/* What --engine auto would take: the first, and fastest, that runs here. */
+static const char *doctor_auto(void)
+{
+	for (size_t i = 0; i < DOCTOR_ENGINES; i++)
+		if (!doctor_engines[i]->probe(NULL))
+			return doctor_engines[i]->name;
+	return NULL;
 }
 
 static void doctor_host(void)
@@ -51,19 +61,32 @@ static void doctor_host(void)
 	       b & bit_AVX512F ? ", AVX-512" : "");
 }
 
-int cli_doctor(int argc, char **argv)
+static int doctor_report(const char *chosen)
 {
-	const char *chosen = NULL;
-
 	doctor_host();
 	doctor_kvm();
-	for (size_t i = 0; i < 2; i++)
-		if (doctor_software(doctor_engines[i]) && !chosen)
-			chosen = doctor_engines[i]->name;
-	if (!chosen) {
+	for (size_t i = 0; i < DOCTOR_ENGINES; i++)
+		doctor_software(doctor_engines[i]);
+	if (chosen)
+		printf("auto         %s, the fastest of those that run here\n",
+		       chosen);
+	else
 		printf("auto         no engine runs here\n");
-		return 1;
+	return chosen ? 0 : CONTROL_STATUS_ERROR;
+}
+
+int cli_doctor(int argc, char **argv)
+{
+	const char *chosen = doctor_auto();
+	struct err err;
+
+	if (argc == 2 && !strcmp(argv[1], "--auto") && chosen)
+		return puts(chosen) < 0;
+	if (argc > 1) {
+		err_set(&err, EINVAL,
+			"doctor takes no options but --auto, which prints "
+			"the engine alone");
+		return cli_fail(&err);
 	}
-	printf("auto         %s, the fastest of those that run here\n", chosen);
-	return 0;
+	return doctor_report(chosen);
 }

@@ -246,6 +246,7 @@ struct x86_machine {
 	uint64_t sync_pages[X86_SYNC_RING];
 };
 
+/* Either may be NULL: not wanted. */
 struct x86_trace_ops {
 	void (*insn)(void *opaque, struct x86_cpu *cpu, uint64_t rip,
 		     const uint8_t *bytes, unsigned len);

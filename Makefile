@@ -1,0 +1,64 @@
+# A thin layer over meson and ninja; `make help` lists what it does.
+BUILD = build
+SANITIZE_BUILD = build-sanitize
+MESON_TEST = meson test --no-rebuild --print-errorlogs
+PREFIX = /usr/local
+
+.PHONY: all run test bench sanitize soak install clean distclean format help
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD) --prefix $(PREFIX) >/dev/null || \
+		{ echo "meson failed; 'sh tools/prereqs.sh' installs what" \
+			"building needs" >&2; exit 1; }
+
+# Both work in a fresh clone on a fresh machine, and cost nothing extra later.
+run test bench: export BUILD := $(BUILD)
+
+run:
+	@sh tools/prereqs.sh
+	@$(MAKE) --no-print-directory all
+	@sh tools/guest.sh all
+	@sh tools/run.sh
+
+test:
+	@sh tools/prereqs.sh
+	@sh tools/test.sh $(BUILD)
+
+bench:
+	@sh tools/prereqs.sh
+	@$(MAKE) --no-print-directory all
+	@sh tools/guest.sh all
+	@sh bench/run.sh
+
+# Address and undefined-behaviour sanitizers; every test, at their speed.
+sanitize:
+	@sh tools/prereqs.sh
+	@test -e $(SANITIZE_BUILD)/build.ninja || meson setup $(SANITIZE_BUILD) \
+		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	@sh tools/test.sh $(SANITIZE_BUILD) --timeout-multiplier 10
+
+soak: all
+	@sh tools/guest.sh all
+	@sh tests/soak.sh
+
+install: all
+	meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf $(BUILD) $(SANITIZE_BUILD)
+
+distclean: clean
+	rm -rf .cache
+
+help:
+	@echo "make            build build/hostel and build/hostel-vm"
+	@echo "make run        boot a stock Linux kernel to a shell"
+	@echo "make test       run all tests ('meson test -C build NAME': one)"
+	@echo "make bench      compare with QEMU and the bare processor"
+	@echo "make sanitize   run all tests under ASan and UBSan"
+	@echo "make soak       boot many times (N=50 JOBS=1 BUSY=0)"
+	@echo "make install    install under PREFIX (default /usr/local)"
+	@echo "make clean      remove what was built; distclean: downloads too"

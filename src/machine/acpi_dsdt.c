@@ -1,0 +1,134 @@
+/*
+ * acpi_dsdt.c - the differentiated system description table: what no bus can
+ * enumerate.
+ */
+#include <stdio.h>
+
+#include "dev/pc/acpi_pm.h"
+#include "dev/pci/host.h"
+#include "machine/acpi.h"
+
+/* The devices behind the ISA bridge, with the resources of the PC/AT. */
+static const struct dsdt_isa {
+	const char *name, *hid;
+	struct {
+		uint16_t base;
+		uint8_t len;
+	} io[2];
+	uint8_t irq; /* 0: none */
+} dsdt_isa[] = {
+	{ "COM1", "PNP0501", { { 0x3f8, 8 } }, 4 },
+	{ "KBD", "PNP0303", { { 0x60, 1 }, { 0x64, 1 } }, 1 },
+	{ "RTC", "PNP0B00", { { 0x70, 2 } }, 8 },
+};
+
+static void dsdt_isa_device(struct aml *a, const struct dsdt_isa *d)
+{
+	aml_begin_device(a, d->name);
+	aml_name_eisa_id(a, "_HID", d->hid);
+	aml_name_int(a, "_UID", 1);
+	aml_name_int(a, "_STA", 0xf); /* present, enabled, shown, working */
+	aml_begin_resources(a, "_CRS");
+	for (unsigned i = 0; i < 2 && d->io[i].len; i++)
+		aml_io(a, d->io[i].base, d->io[i].len);
+	if (d->irq)
+		aml_irq(a, d->irq);
+	aml_end_resources(a);
+	aml_end(a);
+}
+
+/* 00:1f.0, dev/pci/lpc.h */
+static void dsdt_isa_bridge(struct aml *a)
+{
+	aml_begin_device(a, "ISA");
+	aml_name_int(a, "_ADR", 0x001f0000);
+	for (size_t i = 0; i < sizeof(dsdt_isa) / sizeof(dsdt_isa[0]); i++)
+		dsdt_isa_device(a, &dsdt_isa[i]);
+	aml_end(a);
+}
+
+/* What the bridge decodes; everything else below 4 GiB is the board's. */
+static void dsdt_windows(struct aml *a)
+{
+	aml_begin_resources(a, "_CRS");
+	aml_window_bus(a, 0, PCI_ECAM_BUSES - 1);
+	aml_io(a, 0xcf8, 8);
+	aml_window_io(a, 0, 0xcf7);
+	aml_window_io(a, 0xd00, 0xffff);
+	aml_window_mem32(a, PCI_MMIO_BASE, PCI_MMIO_END - 1);
+	aml_window_mem32(a, PCI_MMIO2_BASE, PCI_MMIO2_END - 1);
+	aml_window_mem64(a, PCI_MMIO64_BASE, PCI_MMIO64_END - 1);
+	aml_end_resources(a);
+}
+
+/* INTx of each slot, by global interrupt number: host.h says which. */
+static void dsdt_routing(struct aml *a)
+{
+	aml_name(a, "_PRT");
+	aml_begin_package(a, PCI_SLOTS * PCI_PIRQS);
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
+		for (unsigned pin = 0; pin < PCI_PIRQS; pin++) {
+			aml_begin_package(a, 4);
+			aml_int(a, slot << 16 | 0xffff);
+			aml_int(a, pin);
+			aml_int(a, 0);
+			aml_int(a, 16 + pci_pirq(slot, pin + 1));
+			aml_end(a);
+		}
+	}
+	aml_end(a);
+}
+
+static void dsdt_pci(struct aml *a)
+{
+	aml_begin_device(a, "PCI0");
+	aml_name_eisa_id(a, "_HID", "PNP0A08");
+	aml_name_eisa_id(a, "_CID", "PNP0A03");
+	aml_name_int(a, "_UID", 0);
+	aml_name_int(a, "_SEG", 0);
+	aml_name_int(a, "_BBN", 0);
+	dsdt_windows(a);
+	dsdt_routing(a);
+	dsdt_isa_bridge(a);
+	aml_end(a);
+}
+
+/* Taken by the board: an OS must not put anything there (PNP0C02). */
+static void dsdt_board(struct aml *a)
+{
+	aml_begin_device(a, "BRD");
+	aml_name_eisa_id(a, "_HID", "PNP0C02");
+	aml_name_int(a, "_UID", 1);
+	aml_begin_resources(a, "_CRS");
+	aml_memory32(a, PCI_ECAM_BASE, PCI_ECAM_SIZE);
+	aml_io(a, ACPI_PM_BASE, 0x30);
+	aml_end_resources(a);
+	aml_end(a);
+}
+
+static void dsdt_processor(struct aml *a, unsigned n)
+{
+	char name[5];
+
+	snprintf(name, sizeof(name), "C%03X", n & 0xfff);
+	aml_begin_device(a, name);
+	aml_name_string(a, "_HID", "ACPI0007");
+	aml_name_int(a, "_UID", n);
+	aml_end(a);
+}
+
+void acpi_dsdt(struct aml *a, unsigned cpus)
+{
+	aml_name(a, "\\_S5");
+	aml_begin_package(a, 4);
+	for (unsigned i = 0; i < 4; i++)
+		aml_int(a, ACPI_PM_SLP_TYP_S5);
+	aml_end(a);
+
+	aml_begin_scope(a, "\\_SB");
+	for (unsigned i = 0; i < cpus; i++)
+		dsdt_processor(a, i);
+	dsdt_board(a);
+	dsdt_pci(a);
+	aml_end(a);
+}

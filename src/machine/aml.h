@@ -1,0 +1,71 @@
+/*
+ * aml.h - writing ACPI machine language.
+ *
+ * Source: ACPI specification 6.5, chapter 20 (AML grammar) and 6.4 (resource
+ * descriptors).
+ *
+ * A writer appends to a buffer of fixed size; what does not fit sets
+ * `overflow` and is dropped, so callers check once at the end.  Constructs
+ * nest: each aml_begin_*() needs its aml_end().  Names are at most four
+ * characters a segment and are padded with '_'; a leading '\' is the root.
+ */
+#ifndef HOSTEL_MACHINE_AML_H
+#define HOSTEL_MACHINE_AML_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define AML_DEPTH 8
+
+struct aml {
+	uint8_t *buf;
+	size_t len, cap;
+	bool overflow;
+	unsigned depth;
+	size_t open[AML_DEPTH]; /* where the open constructs' lengths go */
+	size_t resources;	/* where the open buffer's size goes */
+};
+
+void aml_init(struct aml *a, void *buf, size_t cap);
+
+/* --- Data ------------------------------------------------------------- */
+
+void aml_int(struct aml *a, uint64_t value);
+void aml_string(struct aml *a, const char *s);
+/* "PNP0A03" as the integer that encodes it. */
+void aml_eisa_id(struct aml *a, const char *id);
+
+/* --- Named objects ------------------------------------------------------ */
+
+/* Name (name, <what is written next>) */
+void aml_name(struct aml *a, const char *name);
+void aml_name_int(struct aml *a, const char *name, uint64_t value);
+void aml_name_string(struct aml *a, const char *name, const char *s);
+void aml_name_eisa_id(struct aml *a, const char *name, const char *id);
+
+/* --- Constructs ------------------------------------------------------------ */
+
+void aml_begin_scope(struct aml *a, const char *name);
+void aml_begin_device(struct aml *a, const char *name);
+void aml_begin_package(struct aml *a, uint8_t elements);
+void aml_end(struct aml *a);
+
+/* Name (name, ResourceTemplate () { ... }), closed by aml_end_resources(). */
+void aml_begin_resources(struct aml *a, const char *name);
+void aml_end_resources(struct aml *a);
+
+/* Ports [base, base+len), decoded with 16 bits, fixed. */
+void aml_io(struct aml *a, uint16_t base, uint8_t len);
+/* ISA IRQ 0..15: edge, active high, exclusive. */
+void aml_irq(struct aml *a, unsigned irq);
+/* Fixed memory, writable. */
+void aml_memory32(struct aml *a, uint32_t base, uint32_t len);
+
+/* What a bridge passes on: [min, max]. */
+void aml_window_bus(struct aml *a, uint16_t min, uint16_t max);
+void aml_window_io(struct aml *a, uint16_t min, uint16_t max);
+void aml_window_mem32(struct aml *a, uint32_t min, uint32_t max);
+void aml_window_mem64(struct aml *a, uint64_t min, uint64_t max);
+
+#endif
