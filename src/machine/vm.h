@@ -46,6 +46,14 @@ struct vm {
 	struct err end_err;
 	uint64_t start_mono_ns;
 	struct vm_run *run;	  /* run.c's own */
+	struct trace *trace;	  /* --trace, or NULL */
+	/*
+	 * A vCPU met a breakpoint (VCPU_EXIT_DEBUG): called in its thread, in
+	 * which it must not block; the guest is then stopped as by vm_pause(),
+	 * and vm_resume() sets it going.  NULL: no debugger.
+	 */
+	void (*debug_stopped)(void *opaque, struct x86_cpu *cpu);
+	void *debug_opaque;
 };
 
 /*
@@ -69,6 +77,12 @@ void vm_power_button(struct vm *vm);
 /* Stops every vCPU between instructions; nests. Not from a vCPU thread. */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
+
+/*
+ * While paused: one instruction of one vCPU, executed in its own thread.
+ * Not from a vCPU thread.
+ */
+enum vcpu_exit vm_step(struct vm *vm, unsigned cpu);
 
 /* While paused: every section through the walker. */
 void vm_walk(struct vm *vm, struct walk *w);

@@ -1,0 +1,42 @@
+#include "machine/engines.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+/* Fastest first: the order in which "auto" tries them. */
+static const struct engine_ops *const engines[] = {
+	&translator_engine,
+	&interpreter_engine,
+};
+
+#define ENGINES_COUNT (sizeof(engines) / sizeof(engines[0]))
+
+static const struct engine_ops *engines_auto(struct err *err)
+{
+	for (size_t i = 0; i < ENGINES_COUNT; i++)
+		if (engines[i]->probe(err) == 0)
+			return engines[i];
+	return NULL;
+}
+
+const struct engine_ops *engines_choose(const char *name, struct err *err)
+{
+	if (!name || !strcmp(name, "auto"))
+		return engines_auto(err);
+	for (size_t i = 0; i < ENGINES_COUNT; i++) {
+		if (strcmp(name, engines[i]->name))
+			continue;
+		return engines[i]->probe(err) == 0 ? engines[i] : NULL;
+	}
+	if (!strcmp(name, "kvm"))
+		err_set(err, ENOSYS,
+			"--engine kvm is not in this version yet; use auto, "
+			"translator or interpreter");
+	else
+		err_set(err, EINVAL,
+			"unknown engine \"%s\"; --engine takes auto, "
+			"translator or interpreter",
+			name);
+	return NULL;
+}

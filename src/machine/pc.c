@@ -1,0 +1,281 @@
+/*
+ * pc.c - the board: names every device, in the order of creation, and wires
+ * them.  pc_build() is the list.
+ */
+#include "machine/pc.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "cpu/x86/lapic.h"
+#include "dev/pc/acpi_pm.h"
+#include "dev/pc/debug.h"
+#include "dev/pc/fw_cfg.h"
+#include "dev/pc/i8042.h"
+#include "dev/pc/ioapic.h"
+#include "dev/pc/irqs.h"
+#include "dev/pc/pic.h"
+#include "dev/pc/pit.h"
+#include "dev/pc/port92.h"
+#include "dev/pc/rtc.h"
+#include "dev/pc/uart.h"
+#include "dev/pci/host.h"
+#include "dev/pci/lpc.h"
+#include "machine/e820.h"
+#include "machine/vm.h"
+
+#define PC_COM1_BASE     0x3f8
+#define PC_FLUSH_WAIT_MS 1000
+
+struct pc {
+	struct pic *pic;
+	struct ioapic *ioapic;
+	struct irqs *irqs;
+	struct pit *pit;
+	struct rtc *rtc;
+	struct port92 *port92;
+	struct i8042 *i8042;
+	struct uart *com1;
+	struct debug *debug;
+	struct acpi_pm *pm;
+	struct fw_cfg *fw_cfg;
+	struct pci_host *pci;
+	struct lpc *lpc;
+};
+
+/* --- What devices ask of the board ---------------------------------------- */
+
+static void pc_on_reset(void *opaque, uint32_t value)
+{
+	vm_request_reset(opaque);
+}
+
+static void pc_on_power_off(void *opaque, uint32_t value)
+{
+	vm_end(opaque, VM_END_POWEROFF, 0);
+}
+
+static void pc_on_exit_port(void *opaque, uint32_t value)
+{
+	vm_end(opaque, VM_END_EXIT_PORT, (value << 1 | 1) & 0xff);
+}
+
+static void pc_pic_output(void *opaque, unsigned n, bool level)
+{
+	lapic_extint(opaque, level);
+}
+
+static void pc_send_msi(void *opaque, uint64_t addr, uint32_t data)
+{
+	lapic_deliver_msi(opaque, addr, data);
+}
+
+/* --- The devices --------------------------------------------------------- */
+
+static int pc_interrupts(struct vm *vm, struct pc *pc, struct err *err)
+{
+	const struct dev_env *env = &vm->env;
+	struct irq intr = { pc_pic_output, &vm->xm, 0 };
+	struct msi_bus msi = { pc_send_msi, &vm->xm };
+	int ret = pic_new(&pc->pic, env, intr, err);
+
+	if (ret == 0)
+		ret = ioapic_new(&pc->ioapic, env, msi, err);
+	if (ret == 0)
+		ret = irqs_new(&pc->irqs, env, pc->pic, pc->ioapic, err);
+	if (ret < 0)
+		return ret;
+	vm->xm.pic = pc->pic;
+	vm->xm.pic_pending = pic_pending;
+	vm->xm.pic_ack = pic_ack;
+	lapic_set_eoi_hook(&vm->xm, ioapic_eoi, pc->ioapic);
+	return 0;
+}
+
+static int pc_rtc(struct vm *vm, struct pc *pc, struct err *err)
+{
+	uint64_t low = e820_low_end(vm->env.mem);
+	struct rtc_config config = {
+		.irq = irqs_isa(pc->irqs, 8),
+		.ram_low = low,
+		.ram_high = mem_ram_bytes(vm->env.mem) - low,
+	};
+
+	return rtc_new(&pc->rtc, &vm->env, &config, err);
+}
+
+static int pc_keyboard(struct vm *vm, struct pc *pc, struct err *err)
+{
+	struct dev_hook reset = { pc_on_reset, vm };
+	struct i8042_config config = {
+		.kbd_irq = irqs_isa(pc->irqs, 1),
+		.aux_irq = irqs_isa(pc->irqs, 12),
+		.reset = reset,
+	};
+	int ret = port92_new(&pc->port92, &vm->env, reset, err);
+
+	config.port92 = pc->port92;
+	return ret ? ret : i8042_new(&pc->i8042, &vm->env, &config, err);
+}
+
+static int pc_com1(struct vm *vm, struct pc *pc, struct err *err)
+{
+	struct uart_config config = {
+		.base = PC_COM1_BASE,
+		.irq = irqs_isa(pc->irqs, 4),
+		.in_fd = vm->console_in,
+		.out_fd = vm->console_out,
+	};
+
+	return uart_new(&pc->com1, &vm->env, &config, err);
+}
+
+static int pc_fw_cfg(struct vm *vm, struct pc *pc, struct err *err)
+{
+	struct e820_entry map[BOOT_E820_MAX];
+	unsigned n = e820_build(vm->env.mem, map);
+	int ret = fw_cfg_new(&pc->fw_cfg, &vm->env, err);
+
+	if (ret < 0)
+		return ret;
+	ret = fw_cfg_add_u64(pc->fw_cfg, FW_CFG_RAM_SIZE,
+			     mem_ram_bytes(vm->env.mem));
+	if (ret == 0)
+		ret = fw_cfg_add_u16(pc->fw_cfg, FW_CFG_NB_CPUS,
+				     vm->xm.cpu_count);
+	if (ret == 0)
+		ret = fw_cfg_add_u16(pc->fw_cfg, FW_CFG_MAX_CPUS,
+				     vm->xm.cpu_count);
+	if (ret == 0)
+		ret = fw_cfg_add_u16(pc->fw_cfg, FW_CFG_NOGRAPHIC, 1);
+	if (ret == 0)
+		ret = fw_cfg_add_file(pc->fw_cfg, "etc/e820", map,
+				      n * sizeof(map[0]));
+	return ret ? err_set(err, -ret, "fw_cfg cannot hold its items") : 0;
+}
+
+static int pc_pci(struct vm *vm, struct pc *pc, struct err *err)
+{
+	struct pci_host_config config = {
+		.msi = { pc_send_msi, &vm->xm },
+		.reset = { pc_on_reset, vm },
+	};
+	int ret;
+
+	for (unsigned i = 0; i < PCI_PIRQS; i++)
+		config.pirq[i] = irqs_pirq(pc->irqs, i);
+	ret = pci_host_new(&pc->pci, &vm->env, &config, err);
+	return ret ? ret : lpc_new(&pc->lpc, &vm->env, pc->pci, pc->irqs, err);
+}
+
+/* Puts a device on the board's list, which is in creation order. */
+static void pc_add(struct vm *vm, void *device)
+{
+	struct dev **end = &vm->devs;
+
+	if (!device)
+		return;
+	while (*end)
+		end = &(*end)->next;
+	*end = DEV(device);
+}
+
+/* Every device of the machine. */
+static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
+{
+	const struct dev_env *env = &vm->env;
+	struct dev_hook exit_port = { pc_on_exit_port, vm };
+	struct dev_hook power_off = { pc_on_power_off, vm };
+	int ret = pc_interrupts(vm, pc, err);
+
+	if (ret == 0)
+		ret = pit_new(&pc->pit, env, irqs_isa(pc->irqs, 0), err);
+	if (ret == 0)
+		ret = pc_rtc(vm, pc, err);
+	if (ret == 0)
+		ret = pc_keyboard(vm, pc, err);
+	if (ret == 0)
+		ret = pc_com1(vm, pc, err);
+	if (ret == 0)
+		ret = debug_new(&pc->debug, env, vm->console_out, exit_port,
+				err);
+	if (ret == 0)
+		ret = acpi_pm_new(&pc->pm, env,
+				  irqs_isa(pc->irqs, ACPI_PM_SCI_IRQ),
+				  power_off, err);
+	if (ret == 0)
+		ret = pc_fw_cfg(vm, pc, err);
+	if (ret == 0)
+		ret = pc_pci(vm, pc, err);
+	return ret;
+}
+
+static void pc_list(struct vm *vm, struct pc *pc)
+{
+	void *devices[] = { pc->pic,   pc->ioapic, pc->irqs,   pc->pit,
+			    pc->rtc,   pc->port92, pc->i8042,  pc->com1,
+			    pc->debug, pc->pm,     pc->fw_cfg, pc->pci,
+			    pc->lpc };
+
+	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
+		pc_add(vm, devices[i]);
+}
+
+/* --- Life -------------------------------------------------------------------
+ */
+
+int pc_new(struct vm *vm, struct err *err)
+{
+	struct pc *pc = calloc(1, sizeof(*pc));
+	int ret;
+
+	if (!pc)
+		return err_set(err, ENOMEM, "out of memory");
+	vm->pc = pc;
+	ret = pc_build(vm, pc, err);
+	pc_list(vm, pc);
+	if (ret < 0)
+		pc_free(vm);
+	return ret;
+}
+
+/* In the reverse order of creation. */
+static void pc_free_from(struct dev *dev)
+{
+	if (!dev)
+		return;
+	pc_free_from(dev->next);
+	dev->free(dev);
+}
+
+void pc_free(struct vm *vm)
+{
+	pc_free_from(vm->devs);
+	vm->devs = NULL;
+	free(vm->pc);
+	vm->pc = NULL;
+}
+
+void pc_reset(struct vm *vm)
+{
+	for (struct dev *dev = vm->devs; dev; dev = dev->next)
+		if (dev->reset)
+			dev->reset(dev);
+}
+
+void pc_walk(struct vm *vm, struct walk *w)
+{
+	for (struct dev *dev = vm->devs; dev; dev = dev->next)
+		if (dev->walk)
+			dev->walk(dev, w);
+}
+
+void pc_power_button(struct vm *vm)
+{
+	acpi_pm_power_button(vm->pc->pm);
+}
+
+void pc_flush_console(struct vm *vm)
+{
+	uart_flush(vm->pc->com1, PC_FLUSH_WAIT_MS);
+}

@@ -1,0 +1,30 @@
+/*
+ * pc.h - the board: every device of the machine, wired.
+ *
+ * Built, reset, walked and freed while no vCPU runs.
+ */
+#ifndef HOSTEL_MACHINE_PC_H
+#define HOSTEL_MACHINE_PC_H
+
+#include "base/err.h"
+#include "base/walk.h"
+
+struct vm;
+struct acpi_pm;
+struct uart;
+
+/*
+ * Creates every device; vm->xm (with its vCPUs), vm->env and the console
+ * descriptors must be there.  On failure nothing is left.
+ */
+int pc_new(struct vm *vm, struct err *err);
+void pc_free(struct vm *vm);
+/* Every device to its power-on state, in creation order. */
+void pc_reset(struct vm *vm);
+void pc_walk(struct vm *vm, struct walk *w);
+
+void pc_power_button(struct vm *vm);
+/* Writes out what the guest sent to its serial port: at the end of a run. */
+void pc_flush_console(struct vm *vm);
+
+#endif

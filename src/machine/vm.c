@@ -1,0 +1,215 @@
+#include "machine/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "cpu/x86/lapic.h"
+#include "cpu/x86/thunk.h"
+#include "machine/engines.h"
+#include "machine/pc.h"
+#include "machine/run.h"
+#include "machine/trace.h"
+
+/* --- Life -------------------------------------------------------------------
+ */
+
+static int vm_new_surroundings(struct vm *vm, struct err *err)
+{
+	int ret = mem_new(&vm->env.mem, vm->config.memory, err);
+
+	if (ret < 0)
+		return ret;
+	vm->env.clock = vclock_new();
+	if (!vm->env.clock)
+		return err_set(err, ENOMEM, "out of memory");
+	vm->env.loop = loop_new(vm->env.clock, err);
+	return vm->env.loop ? 0 : -ENOMEM;
+}
+
+static void vm_code_written(void *opaque, uint64_t gpa, uint64_t len)
+{
+	struct x86_machine *xm = opaque;
+
+	xm->engine_ops->code_written(xm, gpa, len);
+}
+
+/* What the processors share, and the engine that runs them. */
+static int vm_new_machine(struct vm *vm, struct err *err)
+{
+	struct x86_machine *xm = &vm->xm;
+
+	xm->engine_ops = engines_choose(vm->config.engine, err);
+	if (!xm->engine_ops)
+		return -EINVAL;
+	xm->mem = vm->env.mem;
+	xm->loop = vm->env.loop;
+	xm->clock = vm->env.clock;
+	xm->tsc_khz = clock_tsc_khz();
+	xm->request_reset = run_request_reset;
+	xm->wake = run_wake;
+	xm->opaque = vm;
+	pthread_mutex_init(&xm->bounce_lock, NULL);
+	xm->cpus = calloc(vm->config.cpus, sizeof(*xm->cpus));
+	if (!xm->cpus)
+		return err_set(err, ENOMEM, "out of memory");
+	return xm->engine_ops->vm_init(xm, err);
+}
+
+static int vm_new_cpu(struct vm *vm, unsigned index, struct err *err)
+{
+	struct x86_machine *xm = &vm->xm;
+	struct x86_cpu *cpu = x86_cpu_new(xm, index, err);
+
+	if (!cpu)
+		return -ENOMEM;
+	xm->cpus[index] = cpu;
+	cpu->lapic = lapic_new(cpu, err);
+	if (!cpu->lapic)
+		return -ENOMEM;
+	/* Only now: reset gives the local APIC its power-on state, too. */
+	x86_reset(cpu, false);
+	vm->threads[index].cpu = cpu;
+	vm->threads[index].vm = vm;
+	return xm->engine_ops->vcpu_init(cpu, err);
+}
+
+static int vm_new_cpus(struct vm *vm, struct err *err)
+{
+	int ret = thunk_init(err);
+
+	for (unsigned i = 0; i < vm->xm.cpu_count && ret == 0; i++)
+		ret = vm_new_cpu(vm, i, err);
+	return ret;
+}
+
+static int vm_new_trace(struct vm *vm, struct err *err)
+{
+	const struct vm_config *c = &vm->config;
+	int ret;
+
+	if (!c->trace)
+		return 0;
+	ret = trace_open(&vm->trace, c->trace, c->trace_filter, err);
+	if (ret == 0)
+		trace_attach(vm->trace, &vm->xm);
+	return ret;
+}
+
+static int vm_build(struct vm *vm, struct err *err)
+{
+	int ret = vm_new_surroundings(vm, err);
+
+	vm->xm.cpu_count = vm->config.cpus;
+	if (ret == 0)
+		ret = run_init(vm, err);
+	if (ret == 0)
+		ret = guest_open(&vm->run->guest, vm, err);
+	if (ret == 0)
+		ret = vm_new_machine(vm, err);
+	if (ret == 0)
+		ret = vm_new_cpus(vm, err);
+	if (ret < 0)
+		return ret;
+	mem_set_code_hook(vm->env.mem, vm_code_written, &vm->xm);
+	ret = pc_new(vm, err);
+	if (ret == 0)
+		ret = guest_load(&vm->run->guest, vm, err);
+	return ret ? ret : vm_new_trace(vm, err);
+}
+
+int vm_new(struct vm **out, struct vm_config *config, int console_in,
+	   int console_out, struct err *err)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	int ret;
+
+	*out = NULL;
+	if (!vm)
+		return err_set(err, ENOMEM, "out of memory");
+	vm->config = *config;
+	*config = (struct vm_config){ 0 };
+	vm->console_in = console_in;
+	vm->console_out = console_out;
+	ret = vm_build(vm, err);
+	if (ret < 0)
+		vm_free(vm);
+	else
+		*out = vm;
+	return ret;
+}
+
+static void vm_free_cpus(struct vm *vm)
+{
+	struct x86_machine *xm = &vm->xm;
+
+	for (unsigned i = 0; xm->cpus && i < xm->cpu_count; i++) {
+		struct x86_cpu *cpu = xm->cpus[i];
+
+		if (!cpu)
+			continue;
+		if (cpu->engine)
+			xm->engine_ops->vcpu_free(cpu);
+		if (cpu->lapic)
+			lapic_free(cpu->lapic);
+		x86_cpu_free(cpu);
+	}
+	if (xm->engine)
+		xm->engine_ops->vm_free(xm);
+	if (xm->mem)
+		pthread_mutex_destroy(&xm->bounce_lock);
+	free(xm->cpus);
+}
+
+void vm_free(struct vm *vm)
+{
+	if (!vm)
+		return;
+	if (vm->trace)
+		trace_close(vm->trace, NULL);
+	if (vm->pc)
+		pc_free(vm);
+	vm_free_cpus(vm);
+	run_free(vm);
+	if (vm->env.loop)
+		loop_free(vm->env.loop);
+	if (vm->env.clock)
+		vclock_free(vm->env.clock);
+	if (vm->env.mem)
+		mem_free(vm->env.mem);
+	vm_config_free(&vm->config);
+	free(vm);
+}
+
+/* --- Requests ------------------------------------------------------------- */
+
+void vm_power_button(struct vm *vm)
+{
+	pc_power_button(vm);
+}
+
+static void vm_walk_clock(struct vm *vm, struct walk *w)
+{
+	uint64_t now = vclock_now(vm->env.clock);
+
+	if (!walk_section(w, "clock", 0, 1))
+		return;
+	walk_u64(w, "now", &now);
+	walk_end(w);
+	if (walk_restoring(w))
+		vclock_set(vm->env.clock, now);
+}
+
+void vm_walk(struct vm *vm, struct walk *w)
+{
+	vm_walk_clock(vm, w);
+	for (unsigned i = 0; i < vm->xm.cpu_count; i++) {
+		x86_walk(vm->xm.cpus[i], w);
+		lapic_walk(vm->xm.cpus[i]->lapic, w);
+	}
+	pc_walk(vm, w);
+	if (!walk_restoring(w))
+		return;
+	for (unsigned i = 0; i < vm->xm.cpu_count; i++)
+		vm->xm.engine_ops->flush(vm->xm.cpus[i]);
+	loop_clock_moved(vm->env.loop);
+}
