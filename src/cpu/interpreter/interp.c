@@ -8,7 +8,7 @@
  *		other, following links from block to block while nothing is
  *		pending
  *	steps	one instruction at a time, decoded afresh, while anything wants
- *		to see every instruction: TF, debug registers, RF, a tracer, a
+ *		to see every instruction: TF, debug registers, a tracer, a
  *		debugger; and code that is not in RAM
  *
  * During an instruction cpu->rip is the next one's address and cpu->insn the
@@ -44,20 +44,14 @@ struct interp_vcpu {
 /* --- One step
  * -------------------------------------------------------------------------- */
 
-/* Instruction breakpoints: SDM 3B 17.2.4; R/W = 0, and any LEN. */
 static void interp_check_breakpoints(struct x86_cpu *cpu)
 {
-	uint64_t linear = fetch_linear(cpu), dr7 = cpu->dr[7], hit = 0;
-	unsigned i;
+	uint64_t dr6 = 0;
 
-	if (!(dr7 & 0xff) || cpu->rflags & X86_FLAG_RF)
-		return;
-	for (i = 0; i < 4; i++)
-		if (dr7 >> i * 2 & 3 && !(dr7 >> (16 + i * 4) & 3) &&
-		    cpu->dr[i] == linear)
-			hit |= 1u << i;
-	if (hit)
-		x86_raise_db(cpu, hit, false);
+	if (!(cpu->rflags & X86_FLAG_RF))
+		dr6 = x86_code_breakpoint(cpu, fetch_linear(cpu));
+	if (dr6)
+		x86_raise_db(cpu, dr6, false);
 }
 
 /* #DB after an instruction, unless MOV SS holds it off (SDM 3A 6.8.3). */
@@ -83,7 +77,8 @@ static void interp_step_insn(struct x86_cpu *cpu, struct fetch *f)
 	cpu->insn = NULL;
 	if (!x86_code64(cpu))
 		cpu->rip = (uint32_t)cpu->rip;
-	interp_check_breakpoints(cpu);
+	if (cpu->mode & X86_MODE_DEBUG)
+		interp_check_breakpoints(cpu);
 	fetch_insn(cpu, f);
 	if (xm->trace && xm->trace->insn)
 		xm->trace->insn(xm->trace_opaque, cpu, cpu->rip, f->bytes,
@@ -213,8 +208,7 @@ static bool interp_must_step(const struct x86_cpu *cpu)
 {
 	const struct x86_machine *xm = cpu->xm;
 
-	return cpu->mode & (X86_MODE_TF) || cpu->rflags & X86_FLAG_RF ||
-	       cpu->dr[7] & 0xff || xm->trace ||
+	return cpu->mode & (X86_MODE_TF | X86_MODE_DEBUG) || xm->trace ||
 	       (xm->debug && (xm->debug->bp_count || xm->debug->watch_count));
 }
 

@@ -330,6 +330,17 @@ static bool string_must_pause(struct x86_cpu *cpu)
 	       atomic_load_explicit(&cpu->pending, memory_order_relaxed);
 }
 
+/*
+ * Back onto the instruction; RF, so that a breakpoint on it that was passed
+ * does not hit once more (SDM 3B 17.3.1.1).
+ */
+static void string_pause(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	cpu->rip -= insn->len;
+	if (cpu->mode & X86_MODE_DEBUG)
+		cpu->rflags |= X86_FLAG_RF;
+}
+
 static void string_rep(struct x86_cpu *cpu, const struct x86_insn *insn,
 		       const struct string_op *op)
 {
@@ -342,7 +353,7 @@ static void string_rep(struct x86_cpu *cpu, const struct x86_insn *insn,
 		    !string_goes_on(insn, cpu->rflags & X86_FLAG_ZF))
 			return;
 		if (count && string_must_pause(cpu)) {
-			cpu->rip -= insn->len;
+			string_pause(cpu, insn);
 			return;
 		}
 	}

@@ -6,16 +6,10 @@
 #include "cpu/interpreter/fast.h"
 #include "cpu/interpreter/interp.h"
 #include "cpu/interpreter/ops.h"
-#include "cpu/x86/thunk.h"
 
 #define X(name) [X86_##name] = interp_op_##name,
 x86_exec_fn *const interp_exec[X86_OP_COUNT] = { X86_OPS(X) };
 #undef X
-
-void interp_op_THUNK(struct x86_cpu *cpu, const struct x86_insn *insn)
-{
-	thunk_exec(cpu, insn);
-}
 
 x86_exec_fn *interp_select(struct x86_insn *insn)
 {
