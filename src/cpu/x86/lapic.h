@@ -3,9 +3,10 @@
  *
  * Source: Intel SDM volume 3A chapter 11 (xAPIC and x2APIC).
  *
- * Threads: register accesses from the owner's vCPU thread; delivery from any
- * thread.  Each local APIC has its own mutex, a leaf in the lock order.  The
- * timer is armed in the loop; a halted vCPU also wakes by it.
+ * Threads: register accesses, lapic_ack() and lapic_pending() from the owner's
+ * vCPU thread; delivery from any thread, without a lock.  The timer has a
+ * mutex, a leaf in the lock order but for the loop's; a halted vCPU also
+ * wakes by it.
  */
 #ifndef HOSTEL_CPU_X86_LAPIC_H
 #define HOSTEL_CPU_X86_LAPIC_H
@@ -20,7 +21,8 @@ struct x86_cpu;
 struct x86_machine;
 struct lapic;
 
-#define LAPIC_BASE 0xfee00000ull
+#define LAPIC_BASE     0xfee00000ull
+#define LAPIC_TIMER_HZ 1000000000ull /* the timer's input clock */
 
 struct lapic *lapic_new(struct x86_cpu *cpu, struct err *err);
 void lapic_free(struct lapic *l);
@@ -66,7 +68,12 @@ struct lapic_msg {
 void lapic_deliver(struct x86_machine *xm, const struct lapic_msg *msg);
 /* An MSI write: address FEExxxxx and data. */
 void lapic_deliver_msi(struct x86_machine *xm, uint64_t addr, uint32_t data);
-/* EOI of a level-triggered vector: called with the vector; any vCPU thread. */
+/* The guest's TSC jumped (written, restored): place its deadline anew. */
+void lapic_tsc_moved(struct lapic *l);
+/*
+ * EOI of a level-triggered vector: called with the vector; any vCPU thread.
+ * To be set when all vCPUs exist.
+ */
 void lapic_set_eoi_hook(struct x86_machine *xm,
 			void (*fn)(void *opaque, uint8_t vector), void *opaque);
 
