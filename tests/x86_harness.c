@@ -13,8 +13,7 @@
 #define HARNESS_ATTR_CODE 0x9b
 #define HARNESS_ATTR_DATA 0x93
 
-/* --- Memory ----------------------------------------------------------------
- */
+/* --- Memory -------------------------------------------------------------- */
 
 void *harness_ptr(struct harness *h, uint64_t gpa)
 {
@@ -53,8 +52,7 @@ void harness_code(struct harness *h, const void *code, size_t len)
 	h->cpu->rip = HARNESS_CODE - h->cpu->seg[X86_CS].base;
 }
 
-/* --- Paging: 4 MiB by two tables of 4 KiB pages -----------------------------
- */
+/* --- Paging: 4 MiB by two tables of 4 KiB pages -------------------------- */
 
 #define HARNESS_RWU (X86_PTE_P | X86_PTE_W | X86_PTE_U)
 
@@ -78,8 +76,7 @@ static void harness_page_tables(struct harness *h)
 		*harness_pte(h, i << 12) = i << 12 | HARNESS_RWU;
 }
 
-/* --- Segments
- * ------------------------------------------------------------------ */
+/* --- Segments ------------------------------------------------------------ */
 
 static uint64_t harness_descriptor(unsigned bits, bool code, unsigned dpl)
 {
@@ -177,8 +174,7 @@ void harness_gate(struct harness *h, unsigned vector, uint64_t handler)
 				  handler >> 32);
 }
 
-/* --- Life
- * ------------------------------------------------------------------------ */
+/* --- Life ---------------------------------------------------------------- */
 
 struct harness *harness_new(unsigned bits)
 {
@@ -215,8 +211,7 @@ void harness_free(struct harness *h)
 	free(h);
 }
 
-/* --- Running
- * ---------------------------------------------------------------------- */
+/* --- Running ------------------------------------------------------------- */
 
 bool harness_step(struct harness *h, unsigned n)
 {

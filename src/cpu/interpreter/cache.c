@@ -63,9 +63,7 @@ struct cache {
 #define CACHE_BLOCK_BYTES \
 	(sizeof(struct block) + CACHE_BLOCK_MAX * sizeof(struct x86_insn))
 
-/* --- Life
- * ------------------------------------------------------------------------------
- */
+/* --- Life ---------------------------------------------------------------- */
 
 int cache_vm_new(struct cache_vm **out, struct x86_machine *xm, struct err *err)
 {
@@ -133,8 +131,7 @@ void cache_get_stats(const struct cache *c, struct cache_stats *out)
 	out->invalidated = atomic_load(&c->vm->invalidated);
 }
 
-/* --- The index of pages (vm->lock held)
- * --------------------------------------------- */
+/* --- The index of pages (vm->lock held) ---------------------------------- */
 
 static struct cache_page **cache_page_slot(struct cache_vm *vm, uint64_t gpa)
 {
@@ -231,9 +228,7 @@ static bool cache_index(struct cache_vm *vm, struct block *b)
 	return true;
 }
 
-/* --- Dropping
- * ------------------------------------------------------------------------------
- */
+/* --- Dropping ------------------------------------------------------------ */
 
 void cache_leave(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
@@ -340,9 +335,7 @@ void cache_flush(struct cache *c, struct x86_cpu *cpu)
 	c->stats.flushes++;
 }
 
-/* --- Building
- * -------------------------------------------------------------------------------
- */
+/* --- Building ------------------------------------------------------------ */
 
 /* Leaves the block where it says, and nothing else. */
 static bool cache_plain_branch(unsigned op)
@@ -532,9 +525,7 @@ static struct block *cache_build(struct cache *c, struct x86_cpu *cpu,
 	return b;
 }
 
-/* --- Finding
- * ----------------------------------------------------------------------------------
- */
+/* --- Finding ------------------------------------------------------------- */
 
 /* The limit may have shrunk since the block was decoded. */
 static bool cache_in_limit(const struct x86_cpu *cpu, const struct block *b)

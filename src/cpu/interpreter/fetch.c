@@ -9,8 +9,7 @@
 #include "cpu/interpreter/ops.h"
 #include "mem/mem.h"
 
-/* --- What is not an instruction
- * ------------------------------------------------------- */
+/* --- What is not an instruction ------------------------------------------ */
 
 static void fetch_too_long(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
@@ -34,9 +33,7 @@ void fetch_make_fault(struct x86_insn *insn, enum x86_decode_result r)
 	insn->fn = r == X86_DECODE_GP ? fetch_too_long : interp_op_UD;
 }
 
-/* --- Bytes
- * -------------------------------------------------------------------------------
- */
+/* --- Bytes --------------------------------------------------------------- */
 
 unsigned fetch_within_limit(const struct x86_cpu *cpu, uint64_t rip)
 {

@@ -26,9 +26,7 @@ static void flow_jump(struct x86_cpu *cpu, const struct x86_insn *insn)
 	cpu->rip = flow_check(cpu, cpu->rip + insn->imm, insn->opsize);
 }
 
-/* --- Near
- * ----------------------------------------------------------------------------
- */
+/* --- Near ---------------------------------------------------------------- */
 
 void interp_op_JMP(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
@@ -77,9 +75,7 @@ void interp_op_RET(struct x86_cpu *cpu, const struct x86_insn *insn)
 	interp_stack_add(cpu, insn->opsize + flow_ret_bytes(insn));
 }
 
-/* --- Loops
- * -----------------------------------------------------------------------------
- */
+/* --- Loops --------------------------------------------------------------- */
 
 /* CX, ECX or RCX, by address size. */
 static void flow_loop(struct x86_cpu *cpu, const struct x86_insn *insn,
@@ -114,9 +110,7 @@ void interp_op_JCXZ(struct x86_cpu *cpu, const struct x86_insn *insn)
 		flow_jump(cpu, insn);
 }
 
-/* --- Far
- * -----------------------------------------------------------------------------------
- */
+/* --- Far ----------------------------------------------------------------- */
 
 struct flow_far {
 	uint16_t sel;
@@ -163,8 +157,7 @@ void interp_op_IRET(struct x86_cpu *cpu, const struct x86_insn *insn)
 	x86_iret(cpu, insn->opsize);
 }
 
-/* --- Interrupts and traps
- * ---------------------------------------------------------------------- */
+/* --- Interrupts and traps ------------------------------------------------ */
 
 static void flow_interrupt(struct x86_cpu *cpu, uint8_t vector, uint8_t type)
 {

@@ -20,7 +20,7 @@ HOST_UNARY(arith_not, "not")
 HOST_UNARY(arith_neg, "neg")
 HOST_BINARY_WLQ(arith_imul, "imul")
 
-/* --- Two operands, the first one changes ---------------------------------- */
+/* --- Two operands, the first one changes --------------------------------- */
 
 #define ARITH_BINARY(NAME, fn)                                           \
 	void interp_op_##NAME(struct x86_cpu *cpu,                       \
@@ -37,8 +37,7 @@ ARITH_BINARY(AND, arith_and)
 ARITH_BINARY(SUB, arith_sub)
 ARITH_BINARY(XOR, arith_xor)
 
-/* --- One operand ------------------------------------------------------------
- */
+/* --- One operand --------------------------------------------------------- */
 
 #define ARITH_UNARY(NAME, fn)                              \
 	void interp_op_##NAME(struct x86_cpu *cpu,         \
@@ -52,8 +51,7 @@ ARITH_UNARY(DEC, arith_dec)
 ARITH_UNARY(NOT, arith_not)
 ARITH_UNARY(NEG, arith_neg)
 
-/* --- Nothing but flags ------------------------------------------------------
- */
+/* --- Nothing but flags --------------------------------------------------- */
 
 static void arith_compare(struct x86_cpu *cpu, const struct x86_insn *insn,
 			  host_alu_fn *fn)
@@ -74,8 +72,7 @@ void interp_op_TEST(struct x86_cpu *cpu, const struct x86_insn *insn)
 	arith_compare(cpu, insn, arith_test);
 }
 
-/* --- Multiplication ---------------------------------------------------------
- */
+/* --- Multiplication ------------------------------------------------------ */
 
 /* IMUL r, r/m and IMUL r, r/m, imm: the factors are the last two operands. */
 void interp_op_IMUL2(struct x86_cpu *cpu, const struct x86_insn *insn)
@@ -168,8 +165,7 @@ void interp_op_MULX(struct x86_cpu *cpu, const struct x86_insn *insn)
 	interp_write_reg(cpu, insn, 0, hi);
 }
 
-/* --- Division ---------------------------------------------------------------
- */
+/* --- Division ------------------------------------------------------------ */
 
 /* The dividend: AX, DX:AX, EDX:EAX or RDX:RAX. */
 static unsigned __int128 arith_dividend(const struct x86_cpu *cpu,
@@ -222,8 +218,7 @@ void interp_op_IDIV(struct x86_cpu *cpu, const struct x86_insn *insn)
 	arith_wide(cpu, size, arith_idiv_wide, b);
 }
 
-/* --- ADCX, ADOX: a carry chain in one flag only ------------------------------
- */
+/* --- ADCX, ADOX: a carry chain in one flag only -------------------------- */
 
 static void arith_carry(struct x86_cpu *cpu, const struct x86_insn *insn,
 			uint64_t flag)

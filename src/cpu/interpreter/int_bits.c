@@ -7,8 +7,7 @@
 #include "cpu/interpreter/operand.h"
 #include "cpu/interpreter/ops.h"
 
-/* --- BT, BTS, BTR, BTC
- * -------------------------------------------------------- */
+/* --- BT, BTS, BTR, BTC --------------------------------------------------- */
 
 HOST_BINARY_WLQ(bits_bt, "bt")
 HOST_BINARY_WLQ(bits_bts, "bts")
@@ -74,8 +73,7 @@ void interp_op_BTC(struct x86_cpu *cpu, const struct x86_insn *insn)
 	bits_modify(cpu, insn, bits_btc);
 }
 
-/* --- Scans and counts
- * ----------------------------------------------------------- */
+/* --- Scans and counts ---------------------------------------------------- */
 
 HOST_BINARY_WLQ(bits_bsf, "bsf")
 HOST_BINARY_WLQ(bits_bsr, "bsr")
@@ -143,8 +141,7 @@ void interp_op_CRC32(struct x86_cpu *cpu, const struct x86_insn *insn)
 	interp_set_gpr(cpu, insn->o[0].reg, 8, a);
 }
 
-/* --- BMI1, BMI2
- * ----------------------------------------------------------------- */
+/* --- BMI1, BMI2 ---------------------------------------------------------- */
 
 /* a = a OP b into another register; 4 and 8 bytes only. */
 #define BITS_BMI(name, args_l, args_q)                                    \

@@ -6,8 +6,7 @@
 #include "cpu/interpreter/operand.h"
 #include "cpu/interpreter/ops.h"
 
-/* --- Single flags
- * --------------------------------------------------------------- */
+/* --- Single flags -------------------------------------------------------- */
 
 void interp_op_CLC(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
@@ -55,8 +54,7 @@ void interp_op_SALC(struct x86_cpu *cpu, const struct x86_insn *insn)
 	interp_set_gpr(cpu, X86_RAX, 1, cpu->rflags & X86_FLAG_CF ? 0xff : 0);
 }
 
-/* --- Decimal arithmetic (SDM 2A: AAA ... DAS)
- * -------------------------------------- */
+/* --- Decimal arithmetic (SDM 2A: AAA ... DAS) ---------------------------- */
 
 /* The host cannot run these in 64-bit mode; SF, ZF, PF are those of AL. */
 static uint64_t misc_szp(uint8_t al)
@@ -151,9 +149,7 @@ void interp_op_AAD(struct x86_cpu *cpu, const struct x86_insn *insn)
 	misc_set_flags(cpu, misc_szp(al));
 }
 
-/* --- BOUND
- * ----------------------------------------------------------------------------
- */
+/* --- BOUND --------------------------------------------------------------- */
 
 void interp_op_BOUND(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
@@ -167,8 +163,7 @@ void interp_op_BOUND(struct x86_cpu *cpu, const struct x86_insn *insn)
 		x86_raise(cpu, X86_VEC_BR);
 }
 
-/* --- Hints and caches
- * -------------------------------------------------------------------- */
+/* --- Hints and caches ---------------------------------------------------- */
 
 void interp_op_NOP(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
@@ -199,8 +194,7 @@ void interp_op_CLFLUSH(struct x86_cpu *cpu, const struct x86_insn *insn)
 	x86_probe(cpu, x86_linear(cpu, insn, 1, false), 1, false);
 }
 
-/* --- Random numbers; the processor's number
- * ------------------------------------------------ */
+/* --- Random numbers; the processor's number ------------------------------ */
 
 static void misc_random(struct x86_cpu *cpu, const struct x86_insn *insn,
 			uint64_t v, bool ok)

@@ -4,8 +4,7 @@
 #include "cpu/interpreter/operand.h"
 #include "cpu/interpreter/ops.h"
 
-/* --- Moves
- * ---------------------------------------------------------------------- */
+/* --- Moves --------------------------------------------------------------- */
 
 void interp_op_MOV(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
@@ -97,8 +96,7 @@ void interp_op_XLAT(struct x86_cpu *cpu, const struct x86_insn *insn)
 	interp_set_gpr(cpu, X86_RAX, 1, x86_load8(cpu, linear));
 }
 
-/* --- Conversion
- * --------------------------------------------------------------------- */
+/* --- Conversion ---------------------------------------------------------- */
 
 /* CBW, CWDE, CDQE */
 void interp_op_CBW(struct x86_cpu *cpu, const struct x86_insn *insn)
@@ -118,8 +116,7 @@ void interp_op_CWD(struct x86_cpu *cpu, const struct x86_insn *insn)
 		       interp_sext(v, insn->opsize) < 0 ? UINT64_MAX : 0);
 }
 
-/* --- Exchange
- * ------------------------------------------------------------------------ */
+/* --- Exchange ------------------------------------------------------------ */
 
 /* With memory it is locked, prefix or not (SDM 3A, 9.1.2.1). */
 void interp_op_XCHG(struct x86_cpu *cpu, const struct x86_insn *insn)
@@ -184,8 +181,7 @@ void interp_op_XADD(struct x86_cpu *cpu, const struct x86_insn *insn)
 			 move_add(&cpu->rflags, insn->o[0].size, a, b));
 }
 
-/* --- Compare and exchange
- * -------------------------------------------------------------- */
+/* --- Compare and exchange ------------------------------------------------ */
 
 /*
  * CMPXCHG on host memory, flags and all.  Always locked: the difference is

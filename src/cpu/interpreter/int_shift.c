@@ -29,8 +29,7 @@ SHIFT_OP(SHL, shift_shl)
 SHIFT_OP(SHR, shift_shr)
 SHIFT_OP(SAR, shift_sar)
 
-/* --- SHLD, SHRD --------------------------------------------------------------
- */
+/* --- SHLD, SHRD ---------------------------------------------------------- */
 
 /* Three inputs: what is shifted in, and the count, are packed to be one. */
 struct shift_double {
@@ -88,8 +87,7 @@ void interp_op_SHRD(struct x86_cpu *cpu, const struct x86_insn *insn)
 	shift_double(cpu, insn, shift_shrd);
 }
 
-/* --- BMI2: no flags
- * ----------------------------------------------------------- */
+/* --- BMI2: no flags ------------------------------------------------------ */
 
 static void shift_bmi2(struct x86_cpu *cpu, const struct x86_insn *insn,
 		       host_alu_fn *fn)

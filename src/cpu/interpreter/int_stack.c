@@ -71,8 +71,7 @@ void interp_op_POPA(struct x86_cpu *cpu, const struct x86_insn *insn)
 	interp_stack_add(cpu, 8 * size);
 }
 
-/* --- Flags
- * ---------------------------------------------------------------------- */
+/* --- Flags --------------------------------------------------------------- */
 
 static unsigned stack_iopl(const struct x86_cpu *cpu)
 {
@@ -146,8 +145,7 @@ void interp_op_POPF(struct x86_cpu *cpu, const struct x86_insn *insn)
 	x86_set_rflags(cpu, f & ~X86_FLAG_RF, stack_popf_mask(cpu, size));
 }
 
-/* --- Frames
- * ---------------------------------------------------------------------- */
+/* --- Frames -------------------------------------------------------------- */
 
 /* Pushes `level` frame pointers: those of the callers, then the new one. */
 static void stack_enter_display(struct x86_cpu *cpu, unsigned size,

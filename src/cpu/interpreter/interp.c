@@ -16,10 +16,11 @@
  * instruction raises comes by longjmp to run_guarded(), which puts rip back
  * onto the instruction if it is a fault, delivers, and goes on.
  *
- * STI and MOV SS hold interrupts off for one instruction (cpu->int_shadow).
- * Blocks end after them, and the block that follows runs before interrupts
- * are looked at: a few instructions longer than need be, which a guest cannot
- * tell from an interrupt that came later.
+ * STI and MOV SS hold interrupts off for one instruction (cpu->int_shadow):
+ * blocks end after them, and of the block that follows only the first
+ * instruction runs before interrupts are looked at.  Otherwise interrupts are
+ * taken between blocks only, which to a guest is an interrupt that came later;
+ * no window in which they are enabled begins and ends inside a block.
  */
 #include "cpu/interpreter/interp.h"
 
@@ -41,8 +42,7 @@ struct interp_vcpu {
 /* run_between(): no reason to leave. */
 #define INTERP_ON ((enum vcpu_exit) - 1)
 
-/* --- One step
- * -------------------------------------------------------------------------- */
+/* --- One step ------------------------------------------------------------ */
 
 static void interp_check_breakpoints(struct x86_cpu *cpu)
 {
@@ -93,9 +93,7 @@ static void interp_step_insn(struct x86_cpu *cpu, struct fetch *f)
 	interp_check_traps(cpu, tf);
 }
 
-/* --- Faults
- * ------------------------------------------------------------------------------
- */
+/* --- Faults -------------------------------------------------------------- */
 
 /* After a longjmp: rip back onto an instruction that did not complete. */
 static void interp_rewind(struct x86_cpu *cpu)
@@ -122,13 +120,13 @@ static bool interp_deliver(struct x86_cpu *cpu)
 	return ok;
 }
 
-/* --- Blocks
- * ----------------------------------------------------------------------------------
- */
+/* --- Blocks -------------------------------------------------------------- */
 
-static void interp_run_block(struct x86_cpu *cpu, const struct block *b)
+/* The first `count` instructions of a block. */
+static void interp_run_block(struct x86_cpu *cpu, const struct block *b,
+			     unsigned count)
 {
-	const struct x86_insn *insn = b->insn, *end = insn + b->count;
+	const struct x86_insn *insn = b->insn, *end = insn + count;
 	uint64_t rip = cpu->rip;
 
 	do {
@@ -180,16 +178,31 @@ static void interp_run_blocks(struct x86_cpu *cpu, struct interp_vcpu *iv)
 			break;
 		}
 		iv->block = b;
-		interp_run_block(cpu, b);
+		interp_run_block(cpu, b, b->count);
 		cpu->insn_count += b->count;
 	} while (!b->recheck && !interp_pending(cpu));
 	iv->block = NULL;
 	cpu->insn = NULL;
 }
 
-/* --- The loop
- * -----------------------------------------------------------------------------------
- */
+/* One instruction, in the shadow of the one before. */
+static void interp_run_shadowed(struct x86_cpu *cpu, struct interp_vcpu *iv)
+{
+	struct block *b = interp_next_block(cpu, iv, NULL);
+
+	if (!b) {
+		interp_step_insn(cpu, &iv->fetch);
+		return;
+	}
+	cpu->int_shadow = 0;
+	iv->block = b;
+	interp_run_block(cpu, b, 1);
+	cpu->insn_count++;
+	iv->block = NULL;
+	cpu->insn = NULL;
+}
+
+/* --- The loop ------------------------------------------------------------ */
 
 static bool interp_at_breakpoint(const struct x86_cpu *cpu)
 {
@@ -241,8 +254,9 @@ static enum vcpu_exit interp_loop(struct x86_cpu *cpu, struct interp_vcpu *iv)
 			if (interp_at_breakpoint(cpu))
 				return VCPU_EXIT_DEBUG;
 			interp_step_insn(cpu, &iv->fetch);
+		} else if (cpu->int_shadow) {
+			interp_run_shadowed(cpu, iv);
 		} else {
-			cpu->int_shadow = 0;
 			interp_run_blocks(cpu, iv);
 		}
 	}
@@ -279,8 +293,7 @@ static enum vcpu_exit interp_run(struct x86_cpu *cpu, struct err *err)
 	return exit;
 }
 
-/* --- Single instructions
- * ----------------------------------------------------------------------- */
+/* --- Single instructions ------------------------------------------------- */
 
 /* Like interp_step_insn(); false: it raised, see cpu->fault. */
 static bool interp_try(struct x86_cpu *cpu, struct fetch *f)
@@ -341,9 +354,7 @@ static enum vcpu_exit interp_step(struct x86_cpu *cpu, struct err *err)
 	return exit;
 }
 
-/* --- Life
- * ----------------------------------------------------------------------------------------
- */
+/* --- Life ---------------------------------------------------------------- */
 
 static int interp_probe(struct err *err)
 {

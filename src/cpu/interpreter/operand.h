@@ -207,7 +207,7 @@ static inline bool interp_cond(uint64_t f, unsigned cond)
 	return r != (cond & 1);
 }
 
-/* --- The stack ---------------------------------------------------------- */
+/* --- The stack ----------------------------------------------------------- */
 
 /* Bits of RSP that count (SDM 1, 6.2.3). */
 static inline uint64_t interp_stack_mask(const struct x86_cpu *cpu)

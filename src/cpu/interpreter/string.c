@@ -24,8 +24,7 @@ struct string_op {
 	bool compares; /* REPE/REPNE also look at ZF */
 };
 
-/* --- Pointers
- * ---------------------------------------------------------------------- */
+/* --- Pointers ------------------------------------------------------------ */
 
 static uint64_t string_offset(const struct x86_cpu *cpu,
 			      const struct x86_insn *insn, unsigned reg)
@@ -84,8 +83,7 @@ static void *string_span(struct x86_cpu *cpu, const struct x86_insn *insn,
 	return p;
 }
 
-/* --- Moves and stores
- * ------------------------------------------------------------------- */
+/* --- Moves and stores ---------------------------------------------------- */
 
 HOST_BINARY(string_cmp, "cmp")
 
@@ -206,8 +204,7 @@ static void string_lods_one(struct x86_cpu *cpu, const struct x86_insn *insn)
 	string_advance(cpu, insn, X86_RSI, 1);
 }
 
-/* --- Comparisons
- * -------------------------------------------------------------------------- */
+/* --- Comparisons --------------------------------------------------------- */
 
 /* Does REPE or REPNE go on after a comparison of a with b? */
 static bool string_goes_on(const struct x86_insn *insn, bool equal)
@@ -276,9 +273,7 @@ static uint64_t string_scas_many(struct x86_cpu *cpu,
 	return i;
 }
 
-/* --- Ports
- * ------------------------------------------------------------------------------------
- */
+/* --- Ports --------------------------------------------------------------- */
 
 /* The port is read only once the store cannot fault any more. */
 static void string_ins_one(struct x86_cpu *cpu, const struct x86_insn *insn)
@@ -306,9 +301,7 @@ static void string_outs_one(struct x86_cpu *cpu, const struct x86_insn *insn)
 	string_advance(cpu, insn, X86_RSI, 1);
 }
 
-/* --- REP
- * ----------------------------------------------------------------------------------------
- */
+/* --- REP ----------------------------------------------------------------- */
 
 static uint64_t string_some(struct x86_cpu *cpu, const struct x86_insn *insn,
 			    const struct string_op *op, uint64_t count)
