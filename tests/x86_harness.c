@@ -176,7 +176,7 @@ void harness_gate(struct harness *h, unsigned vector, uint64_t handler)
 
 /* --- Life ---------------------------------------------------------------- */
 
-struct harness *harness_new(unsigned bits)
+struct harness *harness_new_on(const struct engine_ops *ops, unsigned bits)
 {
 	struct harness *h = calloc(1, sizeof(*h));
 	struct err err;
@@ -186,12 +186,12 @@ struct harness *harness_new(unsigned bits)
 	h->xm.mem = h->mem;
 	h->xm.cpus = h->cpus;
 	h->xm.cpu_count = 1;
-	h->xm.engine_ops = &interpreter_engine;
+	h->xm.engine_ops = ops;
 	pthread_mutex_init(&h->xm.bounce_lock, NULL);
-	assert_int_equal(interpreter_engine.vm_init(&h->xm, &err), 0);
+	assert_int_equal(ops->vm_init(&h->xm, &err), 0);
 	h->cpu = h->cpus[0] = x86_cpu_new(&h->xm, 0, &err);
 	assert_non_null(h->cpu);
-	assert_int_equal(interpreter_engine.vcpu_init(h->cpu, &err), 0);
+	assert_int_equal(ops->vcpu_init(h->cpu, &err), 0);
 	if (bits == 16)
 		harness_real(h);
 	else
@@ -201,11 +201,16 @@ struct harness *harness_new(unsigned bits)
 	return h;
 }
 
+struct harness *harness_new(unsigned bits)
+{
+	return harness_new_on(&interpreter_engine, bits);
+}
+
 void harness_free(struct harness *h)
 {
-	interpreter_engine.vcpu_free(h->cpu);
+	h->xm.engine_ops->vcpu_free(h->cpu);
 	x86_cpu_free(h->cpu);
-	interpreter_engine.vm_free(&h->xm);
+	h->xm.engine_ops->vm_free(&h->xm);
 	pthread_mutex_destroy(&h->xm.bounce_lock);
 	mem_free(h->mem);
 	free(h);
@@ -235,5 +240,5 @@ void harness_run(struct harness *h)
 	struct err err;
 
 	h->cpu->activity = X86_ACTIVE;
-	assert_int_equal(interpreter_engine.run(h->cpu, &err), VCPU_EXIT_HALT);
+	assert_int_equal(h->xm.engine_ops->run(h->cpu, &err), VCPU_EXIT_HALT);
 }

@@ -47,6 +47,8 @@ struct harness {
 
 /* bits: 16 (real mode), 32 (protected, no paging) or 64. */
 struct harness *harness_new(unsigned bits);
+/* The same on another engine. */
+struct harness *harness_new_on(const struct engine_ops *ops, unsigned bits);
 void harness_free(struct harness *h);
 
 /* Code (or data) to an address; harness_code: to HARNESS_CODE, and rip. */

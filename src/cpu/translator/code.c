@@ -1,0 +1,396 @@
+/*
+ * code.c - where translated code lives: memory, lookup, links, invalidation.
+ *
+ * Code memory is one memory file mapped twice: a writable view for us, an
+ * executable one for the processor, never both at one address.  Code and the
+ * records about it are allocated by moving a pointer; when either is full,
+ * everything is dropped and translated again as it is needed.
+ *
+ * Invalidation takes a block out of the hash, points the jumps that were
+ * linked to it back at their exits, and overwrites its checked entry with a
+ * jump to the failing path, which is all that the jump cache can lead to.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cpu/translator/xl.h"
+#include "cpu/x86/mmu.h"
+#include "cpu/x86/sync.h"
+
+#define XL_CODE_SIZE  (24u << 20)
+#define XL_ARENA_SIZE (12u << 20)
+#define XL_ORDER_MAX  (128u << 10)
+
+static void *code_reserve(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int code_map_views(struct xl *x)
+{
+	int fd = memfd_create("hostel-code", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, XL_CODE_SIZE) == 0) {
+		x->rw = mmap(NULL, XL_CODE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_SHARED, fd, 0);
+		x->rx = mmap(NULL, XL_CODE_SIZE, PROT_READ | PROT_EXEC,
+			     MAP_SHARED, fd, 0);
+	}
+	close(fd);
+	if (x->rw == MAP_FAILED || x->rx == MAP_FAILED || !x->rw || !x->rx)
+		return -ENOMEM;
+	x->code_size = XL_CODE_SIZE;
+	return 0;
+}
+
+int xl_code_init(struct xl *x, struct err *err)
+{
+	int rc = code_map_views(x);
+
+	x->arena.base = code_reserve(XL_ARENA_SIZE);
+	x->arena.size = XL_ARENA_SIZE;
+	x->order = code_reserve(XL_ORDER_MAX * sizeof(*x->order));
+	x->order_max = XL_ORDER_MAX;
+	if (rc || !x->arena.base || !x->order)
+		return err_set(err, ENOMEM,
+			       "no memory for translated code: the host "
+			       "refuses %u MiB (executable memory file)",
+			       XL_CODE_SIZE >> 20);
+	x->a = (struct xl_asm){ .w = x->rw,
+				.end = x->rw + x->code_size,
+				.rx_delta = x->rx - x->rw };
+	x->next_id = 1;
+	return 0;
+}
+
+void xl_code_free(struct xl *x)
+{
+	if (x->rw && x->rw != MAP_FAILED)
+		munmap(x->rw, XL_CODE_SIZE);
+	if (x->rx && x->rx != MAP_FAILED)
+		munmap(x->rx, XL_CODE_SIZE);
+	if (x->arena.base)
+		munmap(x->arena.base, XL_ARENA_SIZE);
+	if (x->order)
+		munmap(x->order, XL_ORDER_MAX * sizeof(*x->order));
+}
+
+void *xl_alloc(struct xl *x, size_t size)
+{
+	void *p = x->arena.base + x->arena.used;
+
+	size = (size + 7) & ~(size_t)7;
+	if (x->arena.size - x->arena.used < size)
+		return NULL;
+	x->arena.used += size;
+	return memset(p, 0, size);
+}
+
+/* --- The jump cache ------------------------------------------------------- */
+
+void xl_jump_flush(struct xl *x)
+{
+	struct x86_jump *all = &x->cpu->jump[0][0];
+	unsigned i;
+
+	if (x->jump_used_count > 8192) {
+		memset(all, 0, sizeof(x->cpu->jump));
+		for (i = 0; i < X86_CODE_KINDS; i++)
+			x->cpu->jump[i][0].neg_rip = 1;
+	}
+	for (i = 0; i < x->jump_used_count && i < 8192; i++)
+		all[x->jump_used[i]].neg_rip =
+			x->jump_used[i] % X86_JUMP_SLOTS ? 0 : 1;
+	x->jump_used_count = 0;
+}
+
+void xl_jump_note(struct xl *x, unsigned kind, uint64_t linear,
+		  const uint8_t *host)
+{
+	unsigned i = linear & (X86_JUMP_SLOTS - 1);
+	struct x86_jump *j = &x->cpu->jump[kind][i];
+
+	if (x->jump_used_count < 8192)
+		x->jump_used[x->jump_used_count] = kind * X86_JUMP_SLOTS + i;
+	if (x->jump_used_count <= 8192)
+		x->jump_used_count++;
+	j->neg_rip = -linear;
+	j->host = (uintptr_t)host;
+}
+
+/* --- Pages and blocks --------------------------------------------------------
+ */
+
+static unsigned page_slot(uint64_t linear, uint64_t gpa, uint32_t mode)
+{
+	uint64_t h = (linear >> 12) * 0x9e3779b97f4a7c15ull ^
+		     (gpa >> 12) * 0xc2b2ae3d27d4eb4full ^ mode;
+
+	return (h ^ h >> 29) % XL_PAGE_HASH;
+}
+
+static struct xl_phys **phys_slot(struct xl *x, uint64_t gpa)
+{
+	return &x->phys_hash[(gpa >> 12) % XL_PAGE_HASH];
+}
+
+static struct xl_phys *phys_find(struct xl *x, uint64_t gpa)
+{
+	struct xl_phys *p = *phys_slot(x, gpa);
+
+	while (p && p->gpa != gpa)
+		p = p->next_hash;
+	return p;
+}
+
+static struct xl_phys *phys_get(struct xl *x, uint64_t gpa)
+{
+	struct xl_phys *p = phys_find(x, gpa);
+
+	if (p)
+		return p;
+	p = xl_alloc(x, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->gpa = gpa;
+	p->next_hash = *phys_slot(x, gpa);
+	*phys_slot(x, gpa) = p;
+	return p;
+}
+
+struct xl_page *xl_page_find(struct xl *x, uint64_t linear, uint64_t gpa,
+			     uint32_t mode)
+{
+	struct xl_page *p = x->page_hash[page_slot(linear, gpa, mode)];
+
+	while (p && (p->linear != linear || p->gpa != gpa || p->mode != mode))
+		p = p->next_hash;
+	return p;
+}
+
+struct xl_page *xl_page_get(struct xl *x, uint64_t linear, uint64_t gpa,
+			    uint32_t mode)
+{
+	struct xl_page *p = xl_page_find(x, linear, gpa, mode);
+	unsigned i = page_slot(linear, gpa, mode);
+	struct xl_phys *phys;
+
+	if (p)
+		return p;
+	phys = phys_get(x, gpa);
+	p = phys && x->next_id < 1u << 20 ? xl_alloc(x, sizeof(*p)) : NULL;
+	if (!p)
+		return NULL;
+	*p = (struct xl_page){ .linear = linear,
+			       .gpa = gpa,
+			       .mode = mode,
+			       .id = x->next_id++ << 12,
+			       .next_hash = x->page_hash[i],
+			       .next_phys = phys->pages };
+	x->page_hash[i] = p;
+	phys->pages = p;
+	return p;
+}
+
+static struct xl_block **hash_slot(struct xl *x, uint32_t id, unsigned offset)
+{
+	uint32_t h = (id + offset) * 0x9e3779b1u;
+
+	return &x->hash[h >> (32 - XL_HASH_BITS)];
+}
+
+struct xl_block *xl_find(struct xl *x, const struct xl_page *page,
+			 unsigned offset)
+{
+	struct xl_block *b = *hash_slot(x, page->id, offset);
+
+	while (b && (b->page != page || b->offset != offset))
+		b = b->next_hash;
+	return b;
+}
+
+static uint64_t granule_mask(unsigned offset, unsigned len)
+{
+	unsigned first = offset >> 6, last = (offset + len - 1) >> 6;
+
+	if (last > 63)
+		last = 63;
+	return (~0ull << first) & (~0ull >> (63 - last));
+}
+
+void xl_add(struct xl *x, struct xl_block *b)
+{
+	struct xl_block **slot = hash_slot(x, b->page->id, b->offset);
+
+	b->next_hash = *slot;
+	*slot = b;
+	b->next_page = b->page->blocks;
+	b->page->blocks = b;
+	phys_find(x, b->page->gpa)->granules |= granule_mask(b->offset, b->len);
+	x->order[x->order_count++] = b;
+	x->blocks++;
+}
+
+struct xl_block *xl_block_at(struct xl *x, const uint8_t *pc, uint16_t *guest)
+{
+	unsigned lo = 0, hi = x->order_count, i;
+	struct xl_block *b;
+
+	while (hi - lo > 1) {
+		unsigned mid = (lo + hi) / 2;
+
+		if (x->order[mid]->host <= pc)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	if (!x->order_count)
+		return NULL;
+	b = x->order[lo];
+	if (pc < b->host || pc >= b->host + b->host_len)
+		return NULL;
+	*guest = b->offset;
+	for (i = 0; i < b->pc_count && b->host + b->pcs[i].host <= pc; i++)
+		*guest = b->pcs[i].guest;
+	return b;
+}
+
+/* --- Links
+ * ------------------------------------------------------------------------ */
+
+void xl_link(struct xl *x, struct xl_link *l, struct xl_block *to)
+{
+	const uint8_t *target = to->host;
+
+	if (l->same_page && l->from->page == to->page)
+		target += to->offset <= l->from->offset ? to->poll : to->body;
+	l->to = to;
+	l->next_in = to->in;
+	to->in = l;
+	asm_patch(l->site, x->a.rx_delta, target);
+}
+
+static void links_cut(struct xl *x, struct xl_block *b)
+{
+	struct xl_link *l, *next, **at;
+	unsigned i;
+
+	for (l = b->in; l; l = next) {
+		next = l->next_in;
+		l->to = NULL;
+		asm_patch(l->site, x->a.rx_delta, l->unlinked);
+	}
+	b->in = NULL;
+	for (i = 0; i < 2; i++) {
+		l = &b->out[i];
+		if (!l->to)
+			continue;
+		for (at = &l->to->in; *at != l; at = &(*at)->next_in)
+			;
+		*at = l->next_in;
+		l->to = NULL;
+	}
+}
+
+/* --- Invalidation
+ * ------------------------------------------------------------------ */
+
+static void block_kill(struct xl *x, struct xl_block *b)
+{
+	struct xl_block **at = hash_slot(x, b->page->id, b->offset);
+	struct xl_asm a = x->a;
+
+	while (*at != b)
+		at = &(*at)->next_hash;
+	*at = b->next_hash;
+	links_cut(x, b);
+	b->dead = true;
+	x->invalidated++;
+	/* mov T0, rip; jmp exit: fits into the checked entry (gen.c). */
+	a.w = b->host - a.rx_delta;
+	asm_mov_imm(&a, XL_T0, b->page->linear + b->offset);
+	asm_jmp(&a, x->glue.exit[XL_EXIT_RIP]);
+}
+
+static void page_invalidate(struct xl *x, struct xl_page *p, unsigned from,
+			    unsigned to)
+{
+	struct xl_block **at = &p->blocks, *b;
+
+	while ((b = *at)) {
+		if (b->offset < to && from < b->offset + b->len) {
+			*at = b->next_page;
+			block_kill(x, b);
+		} else {
+			at = &b->next_page;
+		}
+	}
+}
+
+static void phys_recount(struct xl *x, struct xl_phys *phys)
+{
+	struct xl_page *p;
+	struct xl_block *b;
+
+	phys->granules = 0;
+	for (p = phys->pages; p; p = p->next_phys)
+		for (b = p->blocks; b; b = b->next_page)
+			phys->granules |= granule_mask(b->offset, b->len);
+	if (!phys->granules && x->cpu->xm->cpu_count == 1)
+		x86_unmark_code(x->cpu, phys->gpa);
+}
+
+void xl_invalidate(struct xl *x, uint64_t gpa, uint64_t len)
+{
+	while (len) {
+		unsigned from = gpa & MEM_PAGE_MASK;
+		uint64_t left = MEM_PAGE_SIZE - from;
+		unsigned n = len < left ? len : left;
+		struct xl_phys *phys = phys_find(x, gpa - from);
+		struct xl_page *p;
+
+		if (phys && phys->granules & granule_mask(from, n)) {
+			for (p = phys->pages; p; p = p->next_phys)
+				page_invalidate(x, p, from, from + n);
+			phys_recount(x, phys);
+		}
+		gpa += n;
+		len -= n;
+	}
+}
+
+static void phys_unmark_all(struct xl *x)
+{
+	struct xl_phys *p;
+	unsigned i;
+
+	if (x->cpu->xm->cpu_count > 1)
+		return;
+	for (i = 0; i < XL_PAGE_HASH; i++)
+		for (p = x->phys_hash[i]; p; p = p->next_hash)
+			x86_unmark_code(x->cpu, p->gpa);
+}
+
+void xl_flush(struct xl *x)
+{
+	phys_unmark_all(x);
+	x86_code_map_flush(x->cpu);
+	xl_jump_flush(x);
+	memset(x->hash, 0, sizeof(x->hash));
+	memset(x->page_hash, 0, sizeof(x->page_hash));
+	memset(x->phys_hash, 0, sizeof(x->phys_hash));
+	x->order_count = 0;
+	x->arena.used = 0;
+	x->a.w = x->rw + x->glue_size;
+	x->a.full = false;
+	x->next_id = 1;
+	x->flushes++;
+}

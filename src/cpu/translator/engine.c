@@ -1,0 +1,386 @@
+/*
+ * engine.c - the translator as an engine: its run loop.
+ *
+ * xl_loop() alternates between translated code and what it leaves to C:
+ * interrupts and requests, blocks that must be found, translated or linked,
+ * and instructions that the interpreter executes.  State in struct x86_cpu is
+ * complete and precise whenever C runs here.
+ *
+ * Code written by another vCPU or a device arrives as a note; notes are read
+ * whenever translated code has been left, which X86_PEND_SYNC makes happen
+ * before the vCPU takes its next interrupt (the IPI of a kernel that patches
+ * code on several processors).
+ */
+#include <asm/prctl.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cpu/engine.h"
+#include "cpu/interpreter/interp.h"
+#include "cpu/translator/trap.h"
+#include "cpu/translator/xl.h"
+#include "cpu/x86/mmu.h"
+#include "cpu/x86/sync.h"
+#include "cpu/x86/thunk.h"
+
+#define XL_NOTES            (sizeof(((struct xl *)0)->notes) / sizeof(struct xl_note))
+#define XL_HOST_MXCSR_VALUE 0x1f80
+
+/* --- Code written elsewhere ------------------------------------------------
+ */
+
+static void xl_note(struct xl *x, uint64_t gpa, uint64_t len)
+{
+	pthread_mutex_lock(&x->note_lock);
+	if (x->note_count < XL_NOTES)
+		x->notes[x->note_count] = (struct xl_note){ gpa, len };
+	x->note_count++;
+	atomic_store(&x->noted, true);
+	pthread_mutex_unlock(&x->note_lock);
+}
+
+static void xl_read_notes(struct xl *x)
+{
+	struct xl_note notes[XL_NOTES];
+	unsigned i, count;
+
+	pthread_mutex_lock(&x->note_lock);
+	count = x->note_count;
+	memcpy(notes, x->notes, sizeof(notes));
+	x->note_count = 0;
+	atomic_store(&x->noted, false);
+	pthread_mutex_unlock(&x->note_lock);
+	if (count > XL_NOTES)
+		xl_flush(x);
+	for (i = 0; i < count && count <= XL_NOTES; i++)
+		xl_invalidate(x, notes[i].gpa, notes[i].len);
+}
+
+static void xl_code_written(struct x86_machine *xm, uint64_t gpa, uint64_t len)
+{
+	unsigned i;
+
+	for (i = 0; i < xm->cpu_count; i++) {
+		struct x86_cpu *cpu = xm->cpus[i];
+
+		if (!cpu || !cpu->engine)
+			continue;
+		xl_note(cpu->engine, gpa, len);
+		atomic_fetch_or(&cpu->pending, X86_PEND_SYNC);
+	}
+}
+
+static void xl_dma_written(void *opaque, uint64_t gpa, uint64_t len)
+{
+	xl_code_written(opaque, gpa, len);
+}
+
+/* --- Finding blocks ---------------------------------------------------------
+ */
+
+/* Mode bits that are not told apart by the code map's kinds. */
+static void xl_watch_mode(struct xl *x)
+{
+	uint32_t mode =
+		x->cpu->mode & XL_MODE_KEY & ~(X86_MODE_USER | X86_MODE_AC);
+
+	if (mode == x->map_mode)
+		return;
+	x->map_mode = mode;
+	x86_code_map_flush(x->cpu);
+	xl_jump_flush(x);
+}
+
+static struct xl_block *xl_make_block(struct xl *x, struct xl_page *page,
+				      unsigned offset)
+{
+	const uint8_t *bytes;
+
+	x86_mark_code(x->cpu, page->gpa);
+	bytes = mem_host(x->cpu->mem, page->gpa, MEM_PAGE_SIZE);
+	return xl_translate(x, page, offset, bytes);
+}
+
+/* The block at rip; NULL: rip cannot be fetched from RAM. */
+static struct xl_block *xl_lookup(struct xl *x)
+{
+	struct x86_cpu *cpu = x->cpu;
+	uint64_t gpa = x86_fetch_gpa_quiet(cpu, cpu->rip);
+	struct xl_block *b = NULL;
+	struct xl_page *page;
+
+	if (gpa == UINT64_MAX ||
+	    !mem_host(cpu->mem, gpa & ~MEM_PAGE_MASK, MEM_PAGE_SIZE))
+		return NULL;
+	xl_watch_mode(x);
+	while (!b) {
+		page = xl_page_get(x, cpu->rip & ~MEM_PAGE_MASK,
+				   gpa & ~MEM_PAGE_MASK,
+				   cpu->mode & XL_MODE_KEY);
+		if (page)
+			b = xl_find(x, page, gpa & MEM_PAGE_MASK);
+		if (page && !b)
+			b = xl_make_block(x, page, gpa & MEM_PAGE_MASK);
+		if (!b)
+			xl_flush(x);
+	}
+	x86_code_map_set(cpu, cpu->rip, xl_code_kind(cpu->mode), page->id);
+	return b;
+}
+
+/* --- Running
+ * --------------------------------------------------------------------- */
+
+/* Does anything want to see every instruction? */
+static bool xl_must_step(const struct x86_cpu *cpu)
+{
+	return !xl_mode_ok(cpu->mode) || cpu->int_shadow ||
+	       cpu->rflags & X86_FLAG_RF || cpu->dr[7] & 0xff ||
+	       cpu->xm->trace || cpu->xm->debug;
+}
+
+/*
+ * Runs translated code from cpu->rip.  Afterwards rip is where to go on; true:
+ * with an instruction for the interpreter.
+ */
+static bool xl_run_code(struct xl *x, struct xl_link **link)
+{
+	struct x86_cpu *cpu = x->cpu;
+	uint64_t flushes = x->flushes;
+	struct xl_link *from = *link;
+	struct xl_block *b = xl_lookup(x), *at;
+	uint16_t guest;
+	unsigned why;
+	uint64_t arg;
+
+	*link = NULL;
+	if (!b)
+		return true;
+	if (from && flushes == x->flushes && !from->from->dead)
+		xl_link(x, from, b);
+	why = x->glue.enter(cpu, b->host + b->body);
+	arg = cpu->word[XL_ARG];
+	x->exits[why]++;
+	switch (why) {
+	case XL_EXIT_LINK:
+		*link = (struct xl_link *)(uintptr_t)arg;
+		cpu->rip = (*link)->target;
+		return false;
+	case XL_EXIT_CHECK:
+		at = (struct xl_block *)(uintptr_t)arg;
+		cpu->rip = at->page->linear + at->offset;
+		return false;
+	case XL_EXIT_RIP:
+		cpu->rip = arg;
+		return false;
+	case XL_EXIT_INSN:
+		cpu->rip = arg;
+		return true;
+	default:
+		at = xl_block_at(x, (const uint8_t *)(uintptr_t)arg, &guest);
+		cpu->rip = at->page->linear + guest;
+		return true;
+	}
+}
+
+/* Between instructions: true, and why, if run() is to return. */
+static bool xl_between(struct x86_cpu *cpu, enum vcpu_exit *exit)
+{
+	if (cpu->watch_pending) {
+		cpu->watch_pending = false;
+		*exit = VCPU_EXIT_DEBUG;
+		return true;
+	}
+	if (!cpu->int_shadow &&
+	    atomic_load_explicit(&cpu->pending, memory_order_relaxed)) {
+		enum x86_pending_result r = x86_take_pending(cpu);
+
+		*exit = r == X86_PEND_SHUTDOWN ? VCPU_EXIT_SHUTDOWN
+					       : VCPU_EXIT_KICKED;
+		if (r != X86_PEND_CONTINUE)
+			return true;
+	}
+	*exit = VCPU_EXIT_HALT;
+	return cpu->activity != X86_ACTIVE;
+}
+
+static bool xl_at_breakpoint(const struct x86_cpu *cpu)
+{
+	const struct x86_debug *d = cpu->xm->debug;
+	unsigned i;
+
+	for (i = 0; d && i < d->bp_count; i++)
+		if (d->bp[i] ==
+		    cpu->rip + (x86_code64(cpu) ? 0 : cpu->seg[X86_CS].base))
+			return true;
+	return false;
+}
+
+static enum vcpu_exit xl_loop(struct xl *x)
+{
+	struct x86_cpu *cpu = x->cpu;
+	struct xl_link *link = NULL;
+	enum vcpu_exit exit;
+
+	for (;;) {
+		if (atomic_load_explicit(&x->noted, memory_order_acquire)) {
+			xl_read_notes(x);
+			link = NULL;
+		}
+		if (xl_between(cpu, &exit))
+			return exit;
+		if (xl_must_step(cpu)) {
+			if (xl_at_breakpoint(cpu))
+				return VCPU_EXIT_DEBUG;
+			link = NULL;
+		} else if (!xl_run_code(x, &link)) {
+			continue;
+		}
+		x->interpreted++;
+		if (interp_one(cpu) == VCPU_EXIT_SHUTDOWN)
+			return VCPU_EXIT_SHUTDOWN;
+	}
+}
+
+/* Translated code finds the vCPU's state by the GS base. */
+static void xl_own_thread(struct xl *x)
+{
+	if (x->has_thread && pthread_equal(x->thread, pthread_self()))
+		return;
+	syscall(SYS_arch_prctl, ARCH_SET_GS, x->cpu);
+	xl_trap_watch(x);
+	x->thread = pthread_self();
+	x->has_thread = true;
+}
+
+static enum vcpu_exit xl_run(struct x86_cpu *cpu, struct err *err)
+{
+	enum vcpu_exit exit;
+
+	xl_own_thread(cpu->engine);
+	x86_sync_enter(cpu);
+	exit = xl_loop(cpu->engine);
+	x86_sync_leave(cpu);
+	return exit;
+}
+
+static enum vcpu_exit xl_step(struct x86_cpu *cpu, struct err *err)
+{
+	uint64_t before = cpu->intr_count;
+	enum vcpu_exit exit;
+	bool leave;
+
+	x86_sync_enter(cpu);
+	leave = xl_between(cpu, &exit);
+	if (!leave && cpu->intr_count == before)
+		exit = interp_one(cpu);
+	x86_sync_leave(cpu);
+	if (leave || exit == VCPU_EXIT_SHUTDOWN || exit == VCPU_EXIT_HALT)
+		return exit;
+	return VCPU_EXIT_DEBUG;
+}
+
+/* --- Life
+ * ---------------------------------------------------------------------------
+ */
+
+static int xl_probe(struct err *err)
+{
+	if (!__builtin_cpu_supports("bmi2"))
+		return err_set(err, ENOTSUP,
+			       "the translator needs a processor with BMI2: "
+			       "use --engine interpreter");
+	return thunk_init(err);
+}
+
+static int xl_vm_init(struct x86_machine *xm, struct err *err)
+{
+	int rc = xl_probe(err);
+
+	if (!rc)
+		rc = xl_trap_init(err);
+	if (!rc)
+		mem_set_code_hook(xm->mem, xl_dma_written, xm);
+	return rc;
+}
+
+static void xl_vm_free(struct x86_machine *xm)
+{
+	mem_set_code_hook(xm->mem, NULL, NULL);
+}
+
+static void xl_vcpu_free(struct x86_cpu *cpu)
+{
+	struct xl *x = cpu->engine;
+
+	if (!x)
+		return;
+	cpu->engine = NULL;
+	xl_code_free(x);
+	pthread_mutex_destroy(&x->note_lock);
+	munmap(x, sizeof(*x));
+}
+
+static int xl_vcpu_init(struct x86_cpu *cpu, struct err *err)
+{
+	struct xl *x = mmap(NULL, sizeof(*x), PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int rc;
+
+	if (x == MAP_FAILED)
+		return err_set(err, ENOMEM, "no memory for the translator");
+	x->cpu = cpu;
+	x->has_avx = __builtin_cpu_supports("avx");
+	pthread_mutex_init(&x->note_lock, NULL);
+	rc = xl_code_init(x, err);
+	cpu->engine = x;
+	if (rc) {
+		xl_vcpu_free(cpu);
+		return rc;
+	}
+	cpu->word[XL_VEC_OFF] = 1;
+	cpu->word[XL_SELF] = (uintptr_t)cpu;
+	cpu->word[XL_HOST_MXCSR] = XL_HOST_MXCSR_VALUE;
+	xl_glue_make(x);
+	return 0;
+}
+
+static void xl_engine_flush(struct x86_cpu *cpu)
+{
+	xl_flush(cpu->engine);
+}
+
+static void xl_stats(struct x86_cpu *cpu, struct engine_stats *out)
+{
+	const struct xl *x = cpu->engine;
+
+	*out = (struct engine_stats){
+		.insns = cpu->insn_count,
+		.blocks = x->blocks,
+		.invalidated = x->invalidated,
+		.tlb_misses = cpu->tlb_miss_count,
+		.page_walks = cpu->page_walk_count,
+		.exceptions = cpu->exception_count,
+		.interrupts = cpu->intr_count,
+		.halts = cpu->halt_count,
+		.code_bytes = x->a.w - x->rw,
+	};
+}
+
+const struct engine_ops translator_engine = {
+	.name = "translator",
+	.probe = xl_probe,
+	.vm_init = xl_vm_init,
+	.vm_free = xl_vm_free,
+	.vcpu_init = xl_vcpu_init,
+	.vcpu_free = xl_vcpu_free,
+	.run = xl_run,
+	.step = xl_step,
+	.code_written = xl_code_written,
+	.flush = xl_engine_flush,
+	.stats = xl_stats,
+};

@@ -1,0 +1,197 @@
+/* gen_int.c - integer instructions. */
+#include "cpu/translator/xl.h"
+#include "cpu/x86/optable.h"
+
+/* What can be copied as it is. */
+static const bool gen_copied[X86_OP_COUNT] = {
+	[X86_ADD] = true,     [X86_OR] = true,     [X86_ADC] = true,
+	[X86_SBB] = true,     [X86_AND] = true,    [X86_SUB] = true,
+	[X86_XOR] = true,     [X86_CMP] = true,    [X86_TEST] = true,
+	[X86_INC] = true,     [X86_DEC] = true,    [X86_NOT] = true,
+	[X86_NEG] = true,     [X86_MUL] = true,    [X86_IMUL1] = true,
+	[X86_IMUL2] = true,   [X86_DIV] = true,    [X86_IDIV] = true,
+	[X86_ROL] = true,     [X86_ROR] = true,    [X86_RCL] = true,
+	[X86_RCR] = true,     [X86_SHL] = true,    [X86_SHR] = true,
+	[X86_SAR] = true,     [X86_SHLD] = true,   [X86_SHRD] = true,
+	[X86_MOV] = true,     [X86_MOVZX] = true,  [X86_MOVSX] = true,
+	[X86_MOVSXD] = true,  [X86_XCHG] = true,   [X86_XADD] = true,
+	[X86_CMPXCHG] = true, [X86_BSWAP] = true,  [X86_MOVBE] = true,
+	[X86_CBW] = true,     [X86_CWD] = true,    [X86_SETCC] = true,
+	[X86_CMOVCC] = true,  [X86_BSF] = true,    [X86_BSR] = true,
+	[X86_TZCNT] = true,   [X86_LZCNT] = true,  [X86_POPCNT] = true,
+	[X86_CRC32] = true,   [X86_ADCX] = true,   [X86_ADOX] = true,
+	[X86_ANDN] = true,    [X86_BEXTR] = true,  [X86_BLSI] = true,
+	[X86_BLSMSK] = true,  [X86_BLSR] = true,   [X86_BZHI] = true,
+	[X86_MULX] = true,    [X86_PDEP] = true,   [X86_PEXT] = true,
+	[X86_RORX] = true,    [X86_SARX] = true,   [X86_SHLX] = true,
+	[X86_SHRX] = true,    [X86_LAHF] = true,   [X86_SAHF] = true,
+	[X86_CLC] = true,     [X86_STC] = true,    [X86_CMC] = true,
+	[X86_RDRAND] = true,  [X86_RDSEED] = true, [X86_MOVNTI] = true,
+};
+
+static bool int_lea(struct xl_gen *g, const struct x86_insn *insn)
+{
+	unsigned dst = xl_map[insn->o[0].reg];
+
+	if (insn->opsize == 2)
+		return false;
+	if (dst == H_NONE)
+		dst = XL_T0;
+	if (insn->opsize == 4 && insn->addrsize == 8) {
+		struct x86_insn narrow = *insn;
+
+		narrow.addrsize = 4; /* the low half is all that is wanted */
+		gen_lea(g, &narrow, dst);
+	} else {
+		gen_lea(g, insn, dst);
+	}
+	if (xl_map[insn->o[0].reg] == H_NONE)
+		gen_write(g, insn->o[0].reg, dst);
+	return true;
+}
+
+/* The stack's top below rsp: checked for a write of size bytes. */
+static struct xl_rm int_push_slot(struct xl_gen *g, unsigned size)
+{
+	asm_lea(g->a, XL_T0, RM_MEM(xl_map[X86_RSP], -(int32_t)size));
+	return gen_check(g, XL_T0, size, true);
+}
+
+static void int_add_rsp(struct xl_gen *g, int32_t n)
+{
+	asm_lea(g->a, xl_map[X86_RSP], RM_MEM(xl_map[X86_RSP], n));
+}
+
+void gen_push_const(struct xl_gen *g, uint64_t value)
+{
+	struct xl_rm slot = int_push_slot(g, 8);
+
+	if ((int64_t)value == (int32_t)value) {
+		asm_op(g->a, OPW(0, 0xc7), 0, slot);
+		asm_u32(g->a, value);
+	} else {
+		asm_mov_imm(g->a, XL_CX, value);
+		asm_store(g->a, slot, XL_CX);
+	}
+	int_add_rsp(g, -8);
+}
+
+static bool int_push(struct xl_gen *g, const struct x86_insn *insn)
+{
+	const struct x86_operand *o = &insn->o[0];
+	struct xl_rm slot;
+
+	if (insn->opsize != 8)
+		return false;
+	if (o->kind == X86_OPND_IMM) {
+		gen_push_const(g, insn->imm);
+		return true;
+	}
+	if (o->kind == X86_OPND_MEM) {
+		struct xl_rm from =
+			gen_check(g, gen_address(g, insn), 8, false);
+
+		asm_load(g->a, XL_CX, from);
+		asm_store(g->a, RM_GS(XL_WORD(XL_RESUME)), XL_CX);
+		slot = int_push_slot(g, 8);
+		asm_load(g->a, XL_CX, RM_GS(XL_WORD(XL_RESUME)));
+		asm_store(g->a, slot, XL_CX);
+	} else if (o->kind == X86_OPND_GPR) {
+		slot = int_push_slot(g, 8);
+		asm_store(g->a, slot, gen_read(g, o->reg, XL_CX));
+	} else {
+		return false;
+	}
+	int_add_rsp(g, -8);
+	return true;
+}
+
+static bool int_pop(struct xl_gen *g, const struct x86_insn *insn)
+{
+	const struct x86_operand *o = &insn->o[0];
+	unsigned rsp = xl_map[X86_RSP], dst;
+	struct xl_rm slot;
+
+	if (insn->opsize != 8 || o->kind != X86_OPND_GPR || o->reg == X86_RSP)
+		return false;
+	slot = gen_check(g, rsp, 8, false);
+	dst = xl_map[o->reg] == H_NONE ? XL_T0 : xl_map[o->reg];
+	asm_load(g->a, dst, slot);
+	if (xl_map[o->reg] == H_NONE)
+		gen_write(g, o->reg, dst);
+	int_add_rsp(g, 8);
+	return true;
+}
+
+static bool int_leave(struct xl_gen *g, const struct x86_insn *insn)
+{
+	unsigned rbp = xl_map[X86_RBP];
+	struct xl_rm slot;
+
+	if (insn->opsize != 8)
+		return false;
+	slot = gen_check(g, rbp, 8, false);
+	asm_lea(g->a, xl_map[X86_RSP], RM_MEM(rbp, 8));
+	asm_load(g->a, rbp, slot);
+	return true;
+}
+
+/* A register bit offset reaches beyond the operand: interpreted. */
+static bool int_bit_test(struct xl_gen *g, const struct x86_insn *insn)
+{
+	if (insn->has_mem && insn->o[1].kind != X86_OPND_IMM)
+		return false;
+	return gen_copy(g, insn);
+}
+
+/* RDX:RAX are mapped to themselves, RCX:RBX half. */
+static bool int_cmpxchg_wide(struct xl_gen *g, const struct x86_insn *insn)
+{
+	struct xl_op op = { .map = 1,
+			    .opcode = 0xc7,
+			    .w = insn->op == X86_CMPXCHG16B,
+			    .lock = insn->prefix & X86_PFX_LOCK };
+	struct xl_rm mem;
+
+	mem = gen_check(g, gen_address(g, insn), op.w ? 16 : 8, true);
+	asm_mov_rr(g->a, XL_CX, xl_map[X86_RCX]);
+	asm_op(g->a, op, 1, mem);
+	return true;
+}
+
+static bool int_fence(struct xl_gen *g, const struct x86_insn *insn)
+{
+	asm_op(g->a, OP(1, 0xae), insn->modrm >> 3 & 7, RM_REG(0));
+	return true;
+}
+
+bool gen_int(struct xl_gen *g, const struct x86_insn *insn)
+{
+	if (gen_copied[insn->op])
+		return gen_copy(g, insn);
+	switch (insn->op) {
+	case X86_NOP:
+	case X86_PREFETCH:
+		return true;
+	case X86_LEA:
+		return int_lea(g, insn);
+	case X86_PUSH:
+		return int_push(g, insn);
+	case X86_POP:
+		return int_pop(g, insn);
+	case X86_LEAVE:
+		return int_leave(g, insn);
+	case X86_BT:
+	case X86_BTS:
+	case X86_BTR:
+	case X86_BTC:
+		return int_bit_test(g, insn);
+	case X86_CMPXCHG8B:
+	case X86_CMPXCHG16B:
+		return int_cmpxchg_wide(g, insn);
+	case X86_FENCE:
+		return int_fence(g, insn);
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,63 @@
+#include "cpu/translator/light.h"
+
+#include "cpu/translator/xl.h"
+#include "cpu/x86/mmu.h"
+
+uint64_t xl_light_miss(struct x86_cpu *cpu, uint64_t linear, uint32_t kind_size)
+{
+	return x86_tlb_fill(cpu, linear, kind_size & 0xff, kind_size >> 8) !=
+	       NULL;
+}
+
+/* The page record of what is mapped at linear, noted in the code map. */
+static struct xl_page *light_page(struct x86_cpu *cpu, uint64_t linear)
+{
+	struct xl *x = cpu->engine;
+	uint64_t gpa = x86_fetch_gpa_quiet(cpu, linear);
+	struct xl_page *p;
+
+	if (gpa == UINT64_MAX)
+		return NULL;
+	p = xl_page_find(x, linear & ~MEM_PAGE_MASK, gpa & ~MEM_PAGE_MASK,
+			 cpu->mode & XL_MODE_KEY);
+	if (p)
+		x86_code_map_set(cpu, linear, xl_code_kind(cpu->mode), p->id);
+	return p;
+}
+
+uint64_t xl_light_indirect(struct x86_cpu *cpu, uint64_t linear, uint32_t kind)
+{
+	struct xl *x = cpu->engine;
+	struct xl_page *p = light_page(cpu, linear);
+	struct xl_block *b;
+
+	if (!p)
+		return 0;
+	b = xl_find(x, p, linear & MEM_PAGE_MASK);
+	if (!b)
+		return 0;
+	xl_jump_note(x, kind, linear, b->host);
+	return (uintptr_t)b->host;
+}
+
+uint64_t xl_light_check(struct x86_cpu *cpu, uint64_t block, uint32_t unused)
+{
+	struct xl_block *b = (struct xl_block *)(uintptr_t)block;
+	uint64_t linear = b->page->linear + b->offset;
+	struct xl_page *p;
+
+	if (atomic_load_explicit(&cpu->pending, memory_order_relaxed))
+		return 0;
+	p = light_page(cpu, linear);
+	if (p && p != b->page)
+		b = xl_find(cpu->engine, p, b->offset);
+	return p && b ? (uintptr_t)(b->host + b->body) : 0;
+}
+
+uint64_t xl_light_mxcsr_masked(struct x86_cpu *cpu, uint64_t unused,
+			       uint32_t unused2)
+{
+	const uint8_t *m = &cpu->fpu.b[24];
+
+	return ((m[0] | m[1] << 8) & 0x1f80) == 0x1f80;
+}

@@ -1,0 +1,23 @@
+/*
+ * light.h - C that translated code calls while vector registers hold the
+ * guest's values: compiled with -mgeneral-regs-only, calls no libc.
+ */
+#ifndef HOSTEL_CPU_TRANSLATOR_LIGHT_H
+#define HOSTEL_CPU_TRANSLATOR_LIGHT_H
+
+#include <stdint.h>
+
+struct x86_cpu;
+
+/* kind_size: enum x86_tlb_kind << 8 | bytes. Not 0: the TLB has it now. */
+uint64_t xl_light_miss(struct x86_cpu *cpu, uint64_t linear,
+		       uint32_t kind_size);
+/* Host address of the checked entry at linear; 0: not translated yet. */
+uint64_t xl_light_indirect(struct x86_cpu *cpu, uint64_t linear,
+			   uint32_t kind);
+/* A block's checked entry failed: its body, or 0. */
+uint64_t xl_light_check(struct x86_cpu *cpu, uint64_t block, uint32_t unused);
+uint64_t xl_light_mxcsr_masked(struct x86_cpu *cpu, uint64_t unused,
+			       uint32_t unused2);
+
+#endif

@@ -1,0 +1,287 @@
+/*
+ * xl.h - the translator's own structures.
+ *
+ * Theory of operation.  Guest code is translated block by block (straight-line
+ * code within one page) into host code that keeps guest registers in host
+ * registers and guest arithmetic flags in the host's flags, always.  Nothing
+ * that the translator adds touches flags: addresses are computed by LEA,
+ * the TLB check is SHRX/MOVZX/LEA/JRCXZ.  So state is precise at every
+ * instruction, and any instruction may be given to the interpreter.
+ *
+ * Host registers in translated code:
+ *
+ *	RAX RDX RBX RBP RSI RDI R8 R9 R12 R13	the guest's, same name
+ *	R14	guest RCX		R15	guest RSP
+ *	R10 R11	scratch: T0, T1		RCX	scratch (for JRCXZ)
+ *	RSP	host stack, kept at 12 modulo 64: SHRX takes its shift count,
+ *		the page shift, from there
+ *	GS base	struct x86_cpu: guest R10, R11, R14, R15 and all else
+ *
+ * Vector registers hold the guest's while word XL_VEC_OFF is 0.
+ *
+ * A block has three entries:
+ *
+ *	checked	is this page still mapped here (code_map id)?  any pending
+ *		request?  For jumps from other pages and indirect jumps.
+ *	poll	any pending request?  For backward jumps within the page.
+ *	body	for forward jumps within the page.
+ *
+ * Everything is private to one vCPU: no locks; another vCPU that writes code
+ * leaves a note (engine.c).
+ */
+#ifndef HOSTEL_CPU_TRANSLATOR_XL_H
+#define HOSTEL_CPU_TRANSLATOR_XL_H
+
+#include <stddef.h>
+
+#include "cpu/translator/asm.h"
+#include "cpu/x86/cpu.h"
+#include "cpu/x86/insn.h"
+
+#define XL_T0 H_R10
+#define XL_T1 H_R11
+#define XL_CX H_RCX
+#define XL_SHIFT H_RSP /* holds 12 modulo 64 */
+
+/* x86_cpu.word[]: what generated code reaches */
+enum xl_word {
+	XL_VEC_OFF,	/* 0: host vector registers hold the guest's */
+	XL_STACK,	/* C stack pointer while in translated code */
+	XL_ARG,		/* argument of an exit */
+	XL_SELF,	/* struct x86_cpu * */
+	XL_HOST_MXCSR,	/* MXCSR that C code runs with */
+	XL_RESUME,	/* target of an indirect call across its push */
+};
+#define XL_OFF(field)	((int32_t)offsetof(struct x86_cpu, field))
+#define XL_WORD(n)	(XL_OFF(word) + 8 * (int32_t)(n))
+#define XL_GPR(n)	(XL_OFF(gpr) + 8 * (int32_t)(n))
+
+/* Why translated code came back; the argument is in word[XL_ARG]. */
+enum xl_exit {
+	XL_EXIT_LINK,	/* struct xl_link *: not linked yet */
+	XL_EXIT_RIP,	/* linear address to go on at */
+	XL_EXIT_CHECK,	/* struct xl_block *: its entry check failed */
+	XL_EXIT_FAULT,	/* host pc whose instruction is to be interpreted */
+	XL_EXIT_INSN,	/* linear address of an instruction to interpret */
+};
+
+struct xl;
+struct xl_block;
+
+/* A direct jump out of a block. */
+struct xl_link {
+	struct xl_block *from, *to;
+	struct xl_link *next_in; /* in to->in */
+	uint8_t *site;		 /* rel32, writable view; NULL: unused */
+	uint8_t *unlinked;	 /* where it goes while not linked (rx) */
+	uint64_t target;	 /* linear */
+	bool same_page;
+};
+
+/* Which instruction host code belongs to: sorted by host offset. */
+struct xl_pc {
+	uint16_t host;	/* from the block's host start */
+	uint16_t guest;	/* instruction's offset in the guest page */
+};
+
+struct xl_block {
+	struct xl_page *page;
+	struct xl_block *next_hash, *next_page;
+	uint16_t offset, len;	/* guest bytes in the page */
+	uint16_t insn_count;
+	uint16_t pc_count;
+	bool dead;
+	uint8_t *host;		/* rx: checked entry */
+	uint32_t host_len;
+	uint16_t poll, body;	/* entries, from host */
+	struct xl_pc *pcs;
+	struct xl_link *in;	/* jumps linked to here */
+	struct xl_link out[2];
+};
+
+/* Code at one linear page, mapped to one physical page, in one mode. */
+struct xl_page {
+	uint64_t linear, gpa;
+	uint32_t mode;
+	uint32_t id;		/* multiple of 4096 */
+	struct xl_block *blocks;
+	struct xl_page *next_hash;
+	struct xl_page *next_phys; /* others of the same physical page */
+};
+
+/* A physical page that code was translated from. */
+struct xl_phys {
+	uint64_t gpa;
+	uint64_t granules; /* bit i: code in bytes 64 i .. 64 i + 63 */
+	struct xl_page *pages;
+	struct xl_phys *next_hash;
+};
+
+#define XL_HASH_BITS 15
+#define XL_HASH_SIZE (1u << XL_HASH_BITS)
+#define XL_PAGE_HASH 4096u
+#define XL_BLOCK_INSNS 64
+
+/* Bump allocation of everything that lives until the next flush. */
+struct xl_arena {
+	uint8_t *base;
+	size_t size, used;
+};
+
+/* Runs translated code; returns an enum xl_exit. */
+typedef unsigned xl_enter_fn(struct x86_cpu *cpu, const uint8_t *code);
+
+/* Addresses (rx) of the generated helpers: glue.c. */
+struct xl_glue {
+	xl_enter_fn *enter;
+	uint8_t *exit[5];	/* by enum xl_exit; argument in T0 */
+	uint8_t *miss[X86_TLB_KINDS][6]; /* by log2 of size, 0..5 */
+	uint8_t *indirect[X86_CODE_KINDS]; /* T0: linear target */
+	uint8_t *check;		/* T0: struct xl_block * */
+	uint8_t *vec_load;
+};
+
+/* What translating one block needs; shared by gen*.c. */
+struct xl_slow { /* an out-of-line part of the block */
+	enum { XL_SLOW_MISS, XL_SLOW_VEC, XL_SLOW_LINK } what;
+	uint8_t *site;	/* rel32 to point here */
+	uint8_t *back;	/* rx: where to go on */
+	uint8_t kind, log2, ea;
+	uint16_t guest;
+};
+
+struct xl_gen {
+	struct xl *x;
+	struct xl_asm *a;
+	struct xl_page *page;
+	struct xl_block *b;
+	uint64_t rip;	    /* linear, of the instruction being generated */
+	uint64_t next_rip;
+	unsigned tlb_kind;  /* of reads; | 1: writes */
+	bool vec_ready;	    /* vector registers are known to be loaded */
+	bool ended;	    /* control has left the block */
+	struct xl_slow slow[3 * XL_BLOCK_INSNS];
+	unsigned slow_count;
+	struct xl_pc pcs[5 * XL_BLOCK_INSNS];
+	unsigned pc_count;
+};
+
+struct xl {
+	struct x86_cpu *cpu;
+	struct xl_asm a;	/* where code is emitted next */
+	uint8_t *rw, *rx;	/* two views of the code memory */
+	size_t code_size;
+	size_t glue_size;
+	struct xl_glue glue;
+	struct xl_gen gen;
+	struct xl_arena arena;
+	struct xl_block *hash[XL_HASH_SIZE];
+	struct xl_page *page_hash[XL_PAGE_HASH];
+	struct xl_phys *phys_hash[XL_PAGE_HASH];
+	struct xl_block **order; /* blocks in order of host address */
+	unsigned order_count, order_max;
+	uint32_t next_id;
+	uint32_t map_mode;	/* mode bits that the code map was filled for */
+	uint32_t jump_used_count;
+	uint32_t jump_used[8192];
+	bool has_avx;
+	uint64_t blocks, invalidated, flushes, exits[5], interpreted;
+	/* Notes from other vCPUs: guarded by note_lock. */
+	pthread_mutex_t note_lock;
+	struct xl_note {
+		uint64_t gpa, len;
+	} notes[64];
+	unsigned note_count;	/* > 64: too many, flush */
+	atomic_bool noted;
+	pthread_t thread;	/* whose GS base is set */
+	bool has_thread;
+};
+
+/* --- code.c: memory, blocks, links ------------------------------------------ */
+
+int xl_code_init(struct xl *x, struct err *err);
+void xl_code_free(struct xl *x);
+/* Drops every block (not while translated code runs). */
+void xl_flush(struct xl *x);
+/* The page record for code at linear, or NULL when memory is out. */
+struct xl_page *xl_page_get(struct xl *x, uint64_t linear, uint64_t gpa,
+			    uint32_t mode);
+struct xl_page *xl_page_find(struct xl *x, uint64_t linear, uint64_t gpa,
+			     uint32_t mode);
+struct xl_block *xl_find(struct xl *x, const struct xl_page *page,
+			 unsigned offset);
+void *xl_alloc(struct xl *x, size_t size);
+/* Enters a finished block into hash, page and order. */
+void xl_add(struct xl *x, struct xl_block *b);
+void xl_link(struct xl *x, struct xl_link *l, struct xl_block *to);
+/* Bytes [gpa, gpa+len) were written: blocks made from them go. */
+void xl_invalidate(struct xl *x, uint64_t gpa, uint64_t len);
+/* Guest offset in its page of the instruction at a host pc; NULL: not ours. */
+struct xl_block *xl_block_at(struct xl *x, const uint8_t *pc,
+			     uint16_t *guest);
+void xl_jump_note(struct xl *x, unsigned kind, uint64_t linear,
+		  const uint8_t *host);
+void xl_jump_flush(struct xl *x);
+
+/* --- glue.c ------------------------------------------------------------------- */
+
+void xl_glue_make(struct xl *x);
+
+/* --- gen.c -------------------------------------------------------------------- */
+
+/* Modes that the translator handles; others are interpreted. */
+bool xl_mode_ok(uint32_t mode);
+/* The mode bits that translated code depends on. */
+#define XL_MODE_KEY                                                            \
+	(X86_MODE_CODE | X86_MODE_USER | X86_MODE_AC | X86_MODE_SSE |          \
+	 X86_MODE_AVX | X86_MODE_X87)
+static inline unsigned xl_code_kind(uint32_t mode)
+{
+	return mode & X86_MODE_USER ? 0 : mode & X86_MODE_AC ? 2 : 1;
+}
+/*
+ * Translates the block at page->linear + offset; bytes: the guest's page.
+ * NULL: out of memory (flush and try again).
+ */
+struct xl_block *xl_translate(struct xl *x, struct xl_page *page,
+			      unsigned offset, const uint8_t *bytes);
+
+/* Host register of a guest register, or H_NONE: in memory. */
+extern const uint8_t xl_map[16];
+
+/*
+ * Address of the memory operand into a register (often T0; a guest's own
+ * where that is the address); clobbers T0, T1.
+ */
+void gen_lea(struct xl_gen *g, const struct x86_insn *insn, unsigned dst);
+unsigned gen_address(struct xl_gen *g, const struct x86_insn *insn);
+/*
+ * TLB check for size bytes at [ea]; afterwards the operand is [ea + T1].
+ * kind: read, write.  Clobbers T1, RCX.
+ */
+struct xl_rm gen_check(struct xl_gen *g, unsigned ea, unsigned size,
+		       bool write);
+/* Guest register into a host register: its own, or loaded into `scratch`. */
+unsigned gen_read(struct xl_gen *g, unsigned gpr, unsigned scratch);
+void gen_write(struct xl_gen *g, unsigned gpr, unsigned src); /* 64-bit */
+
+/* False: not translated, to be interpreted. */
+bool gen_int(struct xl_gen *g, const struct x86_insn *insn);
+bool gen_flow(struct xl_gen *g, const struct x86_insn *insn);
+bool gen_vec(struct xl_gen *g, const struct x86_insn *insn);
+/* The instruction with its operands mapped: any class. */
+bool gen_can_copy(const struct x86_insn *insn);
+bool gen_copy(struct xl_gen *g, const struct x86_insn *insn);
+/* Ends the block: jumps to linear `target`, by link 0 or 1. */
+void gen_jump(struct xl_gen *g, unsigned link, uint64_t target);
+void gen_exit(struct xl_gen *g, enum xl_exit why, uint64_t arg);
+/* The same with the rel32 of a conditional jump that was just emitted. */
+void gen_link_site(struct xl_gen *g, unsigned link, uint64_t target,
+		   uint8_t *site);
+/* Jumps to the linear address in T0. */
+void gen_indirect(struct xl_gen *g);
+/* Pushes a 64-bit constant on the guest's stack. */
+void gen_push_const(struct xl_gen *g, uint64_t value);
+struct xl_slow *gen_slow(struct xl_gen *g, uint8_t *site);
+
+#endif
