@@ -154,11 +154,11 @@ enum {
 	GROUP1_ROW(b, 7, cmp, CMP, E, I, R, ARITH, attr)
 
 /* /6 is SHL once more (SAL). */
-#define GROUP2(b, E, I, shift, rot, rcl)                                       \
+#define GROUP2(b, E, I, shift, rot, carry)                                       \
 	GROUP1_ROW(b, 0, rol, ROL, E, I, M, rot, 0)                            \
 	GROUP1_ROW(b, 1, ror, ROR, E, I, M, rot, 0)                            \
-	GROUP1_ROW(b, 2, rcl, RCL, E, I, M, rcl, 0)                            \
-	GROUP1_ROW(b, 3, rcr, RCR, E, I, M, rcl, 0)                            \
+	GROUP1_ROW(b, 2, rcl, RCL, E, I, M, carry, 0)                          \
+	GROUP1_ROW(b, 3, rcr, RCR, E, I, M, carry, 0)                          \
 	GROUP1_ROW(b, 4, shl, SHL, E, I, M, shift, 0)                          \
 	GROUP1_ROW(b, 5, shr, SHR, E, I, M, shift, 0)                          \
 	GROUP1_ROW(b, 6, shl, SHL, E, I, M, shift, 0)                          \
