@@ -14,10 +14,52 @@
 
 struct x86_cpu;
 
+/* Family 6, model 36h (Saltwell), stepping 1, as CPUID.1:EAX has it. */
+#define X86_CPUID_SIGNATURE 0x00030661u
+
+/* Linear address bits, as CPUID.80000008h:EAX has them. */
+#define X86_CPUID_LINEAR_BITS 48
+
+/*
+ * The clock behind CPUID.15h, which is also what the local APIC timer counts:
+ * 1 GHz, as under KVM.
+ */
+#define X86_CPUID_CRYSTAL_HZ 1000000000u
+
+/*
+ * IA32_ARCH_CAPABILITIES (MSR 10Ah): which bugs the processor does not have.
+ * SDM volume 4, table 2-2.
+ */
+#define X86_ARCH_CAP_RDCL_NO	   (1ull << 0)	/* Meltdown, L1TF */
+#define X86_ARCH_CAP_SKIP_L1DFL	   (1ull << 3)
+#define X86_ARCH_CAP_SSB_NO	   (1ull << 4)
+#define X86_ARCH_CAP_MDS_NO	   (1ull << 5)
+#define X86_ARCH_CAP_PSCHANGE_NO   (1ull << 6)	/* iTLB multihit */
+#define X86_ARCH_CAP_TAA_NO	   (1ull << 8)
+#define X86_ARCH_CAP_SBDR_SSDP_NO  (1ull << 13) /* MMIO stale data */
+#define X86_ARCH_CAP_FBSDP_NO	   (1ull << 14)
+#define X86_ARCH_CAP_PSDP_NO	   (1ull << 15)
+#define X86_ARCH_CAP_BHI_NO	   (1ull << 20)
+#define X86_ARCH_CAP_PBRSB_NO	   (1ull << 24)
+#define X86_ARCH_CAP_GDS_NO	   (1ull << 26)
+#define X86_ARCH_CAP_RFDS_NO	   (1ull << 27)
+#define X86_ARCH_CAP_ITS_NO	   (1ull << 62)
+#define X86_ARCH_CAPABILITIES                                               \
+	(X86_ARCH_CAP_RDCL_NO | X86_ARCH_CAP_SKIP_L1DFL |                   \
+	 X86_ARCH_CAP_SSB_NO | X86_ARCH_CAP_MDS_NO |                        \
+	 X86_ARCH_CAP_PSCHANGE_NO | X86_ARCH_CAP_TAA_NO |                   \
+	 X86_ARCH_CAP_SBDR_SSDP_NO | X86_ARCH_CAP_FBSDP_NO |                \
+	 X86_ARCH_CAP_PSDP_NO | X86_ARCH_CAP_BHI_NO |                       \
+	 X86_ARCH_CAP_PBRSB_NO | X86_ARCH_CAP_GDS_NO |                      \
+	 X86_ARCH_CAP_RFDS_NO | X86_ARCH_CAP_ITS_NO)
+
 struct x86_cpuid_regs {
 	uint32_t eax, ebx, ecx, edx;
 };
-/* Includes what is dynamic: OSXSAVE, APIC id, XSAVE size, KVM leaves. */
+/*
+ * Includes what is dynamic: OSXSAVE, APIC id, XSAVE size, KVM leaves.  A leaf
+ * beyond the last is zeros, not the last one's contents.
+ */
 void x86_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 	       struct x86_cpuid_regs *out);
 

@@ -62,6 +62,8 @@ uint64_t x86_effective(const struct x86_cpu *cpu, const struct x86_insn *insn)
 
 	if (insn->base == X86_REG_RIP)
 		ea += cpu->rip;
+	else if (insn->base == X86_REG_MOFFS)
+		ea = insn->imm;
 	else if (insn->base != X86_NO_REG)
 		ea += cpu->gpr[insn->base & 15];
 	if (insn->index != X86_NO_REG && !(insn->desc->attr & X86_ATTR_VSIB))
