@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cpu/engine.h"
+#include "machine/engines.h"
 #include "vmm/control.h"
 
 static const struct engine_ops *const doctor_engines[] = {
@@ -42,13 +42,12 @@ static void doctor_software(const struct engine_ops *engine)
 		printf("%-12s yes\n", engine->name);
 }
 
-/* What --engine auto would take: the first, and fastest, that runs here. */
+/* What --engine auto takes. */
 static const char *doctor_auto(void)
 {
-	for (size_t i = 0; i < DOCTOR_ENGINES; i++)
-		if (!doctor_engines[i]->probe(NULL))
-			return doctor_engines[i]->name;
-	return NULL;
+	const struct engine_ops *engine = engines_choose("auto", NULL);
+
+	return engine ? engine->name : NULL;
 }
 
 static void doctor_host(void)
@@ -68,8 +67,7 @@ static int doctor_report(const char *chosen)
 	for (size_t i = 0; i < DOCTOR_ENGINES; i++)
 		doctor_software(doctor_engines[i]);
 	if (chosen)
-		printf("auto         %s, the fastest of those that run here\n",
-		       chosen);
+		printf("auto         %s\n", chosen);
 	else
 		printf("auto         no engine runs here\n");
 	return chosen ? 0 : CONTROL_STATUS_ERROR;

@@ -4,10 +4,13 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Fastest first: the order in which "auto" tries them. */
+/*
+ * The order in which "auto" tries them.  The translator goes first as soon as
+ * it boots stock kernels.
+ */
 static const struct engine_ops *const engines[] = {
-	&translator_engine,
 	&interpreter_engine,
+	&translator_engine,
 };
 
 #define ENGINES_COUNT (sizeof(engines) / sizeof(engines[0]))
