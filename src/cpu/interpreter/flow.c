@@ -44,9 +44,20 @@ void interp_op_JMP_IND(struct x86_cpu *cpu, const struct x86_insn *insn)
 	cpu->rip = flow_check(cpu, interp_read(cpu, insn, 0), insn->opsize);
 }
 
+/* AMD's processors find the stack's #PF before the target's #GP. */
+static void flow_probe_push(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	uint64_t rsp = cpu->gpr[X86_RSP] - insn->opsize;
+
+	x86_probe(cpu, x86_seg_linear(cpu, X86_SS, rsp, insn->opsize, true),
+		  insn->opsize, true);
+}
+
 static void flow_call(struct x86_cpu *cpu, const struct x86_insn *insn,
 		      uint64_t target)
 {
+	if (x86_code64(cpu) && !x86_canonical(cpu, target))
+		flow_probe_push(cpu, insn);
 	target = flow_check(cpu, target, insn->opsize);
 	x86_push(cpu, cpu->rip, insn->opsize);
 	cpu->rip = target;

@@ -87,6 +87,8 @@ static void fpenv_words(const struct x86_cpu *cpu, uint32_t w[7])
 	uint32_t fdp = (uint32_t)fpu_get64(cpu, FPU_FDP);
 	uint32_t fop = fpu_get16(cpu, FPU_FOP);
 
+	if (!fpu_pointers_visible(cpu))
+		fip = fdp = fop = 0;
 	w[0] = 0xffff0000 | fpu_get16(cpu, FPU_FCW);
 	w[1] = 0xffff0000 | fpu_get16(cpu, FPU_FSW);
 	w[2] = 0xffff0000 | fpenv_full_tags(cpu);
@@ -162,6 +164,12 @@ static void fpenv_get(struct x86_cpu *cpu, const struct x86_insn *insn,
 	fpenv_get_pointers(cpu, insn, w);
 }
 
+static unsigned fpenv_image_top(const struct x86_insn *insn,
+				const uint8_t *image)
+{
+	return image[insn->opsize == 2 ? 3 : 5] >> 3 & 7;
+}
+
 /* --- Instructions ------------------------------------------------------------ */
 
 void interp_op_FNSTENV(struct x86_cpu *cpu, const struct x86_insn *insn)
@@ -185,11 +193,13 @@ void interp_op_FLDENV(struct x86_cpu *cpu, const struct x86_insn *insn)
 	if (fpu_x87_pending(cpu))
 		x86_raise(cpu, X86_VEC_MF);
 	x86_load_bytes(cpu, x86_linear(cpu, insn, len, false), image, len);
+	fpu_change_top(cpu, fpenv_image_top(insn, image));
 	fpenv_get(cpu, insn, image);
 }
 
 static void fpenv_init(struct x86_cpu *cpu)
 {
+	fpu_change_top(cpu, 0);
 	memset(cpu->fpu.b, 0, FPU_MXCSR);
 	fpu_set16(cpu, FPU_FCW, FPU_FCW_INIT);
 }
@@ -240,5 +250,6 @@ void interp_op_EMMS(struct x86_cpu *cpu, const struct x86_insn *insn)
 	thunk_check_class(cpu, X86_CLASS_MMX);
 	if (fpu_x87_pending(cpu))
 		x86_raise(cpu, X86_VEC_MF);
+	fpu_change_top(cpu, 0);
 	cpu->fpu.b[FPU_FTW] = 0;
 }

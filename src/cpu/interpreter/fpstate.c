@@ -61,6 +61,8 @@ static void fpstate_put_x87(const struct x86_cpu *cpu,
 			    const struct x86_insn *insn, uint8_t *image)
 {
 	memcpy(image, cpu->fpu.b, FPU_MXCSR);
+	if (!fpu_pointers_visible(cpu))
+		memset(image + FPU_FOP, 0, FPU_MXCSR - FPU_FOP);
 	if (!(insn->prefix & X86_PFX_REXW)) { /* FIP, FCS; FDP, FDS */
 		memset(image + FPU_FIP + 4, 0, 4);
 		memset(image + FPU_FDP + 4, 0, 4);

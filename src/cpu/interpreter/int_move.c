@@ -217,29 +217,46 @@ static void move_cmpxchg(struct x86_cpu *cpu, unsigned size, void *p,
 }
 
 /*
- * A register operand is compared in a copy, so that what an unequal 32-bit
- * comparison leaves in its upper half is written as the manual has it: the
- * operand is written back in either case.
+ * On registers.  Whether an unequal 32-bit comparison clears the operand's
+ * upper half is up to the processor, so the whole registers are handed to it.
  */
+static void move_cmpxchg_reg(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	unsigned size = insn->o[0].size;
+	uint64_t rax = cpu->gpr[X86_RAX], b = interp_read_reg(cpu, insn, 1);
+	uint64_t *dest = &cpu->gpr[insn->o[0].reg & 15], a;
+
+	if (size != 4 || dest == &cpu->gpr[X86_RAX]) {
+		a = interp_read_reg(cpu, insn, 0);
+		move_cmpxchg(cpu, size, &a, &rax, b);
+		interp_write_reg(cpu, insn, 0, a);
+		if (!(cpu->rflags & X86_FLAG_ZF))
+			interp_set_gpr(cpu, X86_RAX, size, rax);
+		return;
+	}
+	__asm__ volatile("cmpxchgl %k[b], %k[a]\n\tmovq %%rax, %[old]" HOST_FLAGS_SAVE
+			 : [a] "+r"(*dest), "+a"(rax), [old] "=&r"(a)
+			 : [b] "r"(b)
+			 : "cc");
+	cpu->gpr[X86_RAX] = a;
+	cpu->rflags = host_flags_merge(cpu->rflags, (uint32_t)rax);
+}
+
 void interp_op_CMPXCHG(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned size = insn->o[0].size;
 	uint64_t b = interp_read_reg(cpu, insn, 1);
 	uint64_t rax = cpu->gpr[X86_RAX];
 	struct x86_rmw rmw;
-	uint64_t a;
 	void *p;
 
-	if (interp_is_mem(insn, 0)) {
-		p = x86_rmw_begin(cpu, &rmw, x86_linear(cpu, insn, size, true),
-				  size);
-		move_cmpxchg(cpu, size, p, &rax, b);
-		x86_rmw_end(cpu, &rmw);
-	} else {
-		a = interp_read_reg(cpu, insn, 0);
-		move_cmpxchg(cpu, size, &a, &rax, b);
-		interp_write_reg(cpu, insn, 0, a);
+	if (!interp_is_mem(insn, 0)) {
+		move_cmpxchg_reg(cpu, insn);
+		return;
 	}
+	p = x86_rmw_begin(cpu, &rmw, x86_linear(cpu, insn, size, true), size);
+	move_cmpxchg(cpu, size, p, &rax, b);
+	x86_rmw_end(cpu, &rmw);
 	if (!(cpu->rflags & X86_FLAG_ZF))
 		interp_set_gpr(cpu, X86_RAX, size, rax);
 }

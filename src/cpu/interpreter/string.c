@@ -22,6 +22,7 @@ struct string_op {
 	uint64_t (*many)(struct x86_cpu *cpu, const struct x86_insn *insn,
 			 uint64_t count);
 	bool compares; /* REPE/REPNE also look at ZF */
+	bool port; /* INS, OUTS */
 };
 
 /* --- Pointers ------------------------------------------------------------ */
@@ -355,13 +356,15 @@ static void string_rep(struct x86_cpu *cpu, const struct x86_insn *insn,
 static void string_exec(struct x86_cpu *cpu, const struct x86_insn *insn,
 			const struct string_op *op)
 {
+	if (op->port) /* also if the count is 0 */
+		x86_check_io(cpu, (uint16_t)cpu->gpr[X86_RDX], insn->opsize);
 	if (insn->prefix & (X86_PFX_REPE | X86_PFX_REPNE))
 		string_rep(cpu, insn, op);
 	else
 		op->one(cpu, insn);
 }
 
-#define STRING_OP(NAME, one_fn, many_fn, does_compare)     \
+#define STRING_OP(NAME, one_fn, many_fn, does_compare, has_port) \
 	void interp_op_##NAME(struct x86_cpu *cpu,         \
 			      const struct x86_insn *insn) \
 	{                                                  \
@@ -369,14 +372,15 @@ static void string_exec(struct x86_cpu *cpu, const struct x86_insn *insn,
 			.one = one_fn,                     \
 			.many = many_fn,                   \
 			.compares = does_compare,          \
+			.port = has_port,                  \
 		};                                         \
 		string_exec(cpu, insn, &op);               \
 	}
 
-STRING_OP(MOVS, string_movs_one, string_movs_many, false)
-STRING_OP(STOS, string_stos_one, string_stos_many, false)
-STRING_OP(LODS, string_lods_one, NULL, false)
-STRING_OP(CMPS, string_cmps_one, string_cmps_many, true)
-STRING_OP(SCAS, string_scas_one, string_scas_many, true)
-STRING_OP(INS, string_ins_one, NULL, false)
-STRING_OP(OUTS, string_outs_one, NULL, false)
+STRING_OP(MOVS, string_movs_one, string_movs_many, false, false)
+STRING_OP(STOS, string_stos_one, string_stos_many, false, false)
+STRING_OP(LODS, string_lods_one, NULL, false, false)
+STRING_OP(CMPS, string_cmps_one, string_cmps_many, true, false)
+STRING_OP(SCAS, string_scas_one, string_scas_many, true, false)
+STRING_OP(INS, string_ins_one, NULL, false, true)
+STRING_OP(OUTS, string_outs_one, NULL, false, true)

@@ -4,7 +4,8 @@
  *
  * Source: Intel SDM volume 2: MASKMOVQ, MASKMOVDQU, VMASKMOV, VPMASKMOV,
  * VPGATHER, VGATHER.  An element whose mask is clear is not accessed and
- * cannot fault.  Stores prove every element writable first.  Gathers keep
+ * cannot fault; but MASKMOVQ and MASKMOVDQU, which leave that open, check
+ * all of their operand, as AMD's processors do.  Stores prove every element writable first.  Gathers keep
  * what was loaded before a fault and clear its mask, so that the instruction
  * goes on where it stopped.
  */
@@ -41,6 +42,14 @@ static bool vecmem_selected(const uint8_t *mask, unsigned i, unsigned size)
 	return mask[i * size + size - 1] & 0x80;
 }
 
+static bool vecmem_any(const uint8_t *mask, unsigned size, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (vecmem_selected(mask, i, size))
+			return true;
+	return false;
+}
+
 /* Stores the selected elements of v, after proving that all can be. */
 static void vecmem_store(struct x86_cpu *cpu, uint64_t linear,
 			 const uint8_t *v, const uint8_t *mask, unsigned size,
@@ -57,19 +66,10 @@ static void vecmem_store(struct x86_cpu *cpu, uint64_t linear,
 
 /* --- MASKMOVQ, (V)MASKMOVDQU: to DS:[rDI] ------------------------------------ */
 
-/* An MMX instruction leaves TOP 0 and every register valid (SDM 1, 9.6.2);
- * R(i) is then ST(i), so the image's registers turn. */
+/* An MMX instruction leaves TOP 0 and every register valid (SDM 1, 9.6.2). */
 static void vecmem_enter_mmx(struct x86_cpu *cpu)
 {
-	uint16_t fsw = fpu_get16(cpu, FPU_FSW);
-	unsigned top = fsw >> 11 & 7;
-	uint8_t old[128];
-
-	memcpy(old, cpu->fpu.b + FPU_ST, sizeof(old));
-	for (unsigned i = 0; i < 8; i++)
-		memcpy(cpu->fpu.b + FPU_ST + 16 * i,
-		       old + 16 * ((i - top) & 7), 16);
-	fpu_set16(cpu, FPU_FSW, fsw & (uint16_t)~FPU_FSW_TOP);
+	fpu_change_top(cpu, 0);
 	cpu->fpu.b[FPU_FTW] = 0xff;
 }
 
@@ -81,17 +81,30 @@ static void vecmem_get_mmx(const struct x86_cpu *cpu, unsigned reg, uint8_t *v)
 	memcpy(v, cpu->fpu.b + FPU_ST + 16 * ((reg - top) & 7), 8);
 }
 
+static uint64_t vecmem_rdi(struct x86_cpu *cpu, const struct x86_insn *insn,
+			   unsigned size)
+{
+	uint64_t offset = cpu->gpr[X86_RDI];
+
+	if (insn->addrsize != 8)
+		offset &= insn->addrsize == 2 ? 0xffff : 0xffffffff;
+	return x86_seg_linear(cpu, insn->seg, offset, size, true);
+}
+
 static void vecmem_maskmovq(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	uint8_t v[8], mask[8];
+	uint64_t linear;
 
 	thunk_check_class(cpu, X86_CLASS_MMX);
 	if (fpu_x87_pending(cpu))
 		x86_raise(cpu, X86_VEC_MF);
 	vecmem_get_mmx(cpu, insn->modrm >> 3 & 7, v);
 	vecmem_get_mmx(cpu, insn->modrm & 7, mask);
-	vecmem_store(cpu, x86_linear(cpu, insn, 8, true), v, mask, 1, 8);
-	vecmem_enter_mmx(cpu);
+	vecmem_enter_mmx(cpu); /* even if it faults */
+	linear = vecmem_rdi(cpu, insn, 8);
+	x86_probe(cpu, linear, 8, true);
+	vecmem_store(cpu, linear, v, mask, 1, 8);
 }
 
 void interp_op_MASKMOV(struct x86_cpu *cpu, const struct x86_insn *insn)
@@ -99,6 +112,7 @@ void interp_op_MASKMOV(struct x86_cpu *cpu, const struct x86_insn *insn)
 	bool vex = insn->prefix & X86_PFX_VEX;
 	uint8_t v[VECMEM_BYTES], mask[VECMEM_BYTES];
 	unsigned r = insn->rex & 4 ? 8 : 0, b = insn->rex & 1 ? 8 : 0;
+	uint64_t linear;
 
 	if (insn->pp != 1) {
 		vecmem_maskmovq(cpu, insn);
@@ -107,7 +121,9 @@ void interp_op_MASKMOV(struct x86_cpu *cpu, const struct x86_insn *insn)
 	thunk_check_class(cpu, vex ? X86_CLASS_AVX : X86_CLASS_SSE);
 	vecmem_get(cpu, (insn->modrm >> 3 & 7) | r, v);
 	vecmem_get(cpu, (insn->modrm & 7) | b, mask);
-	vecmem_store(cpu, x86_linear(cpu, insn, 16, true), v, mask, 1, 16);
+	linear = vecmem_rdi(cpu, insn, 16);
+	x86_probe(cpu, linear, 16, true);
+	vecmem_store(cpu, linear, v, mask, 1, 16);
 }
 
 /* --- VMASKMOVPS/PD, VPMASKMOVD/Q --------------------------------------------- */
@@ -130,18 +146,18 @@ void interp_op_VMASKMOV(struct x86_cpu *cpu, const struct x86_insn *insn)
 	unsigned bytes = vecmem_bytes(insn), size = vecmem_mask_size(insn);
 	unsigned reg = (insn->modrm >> 3 & 7) | (insn->rex & 4 ? 8 : 0);
 	bool store = vecmem_mask_stores(insn);
-	uint8_t v[VECMEM_BYTES], mask[VECMEM_BYTES];
-	uint64_t linear;
+	uint8_t v[VECMEM_BYTES] = { 0 }, mask[VECMEM_BYTES];
+	uint64_t linear = 0;
 
 	thunk_check_class(cpu, X86_CLASS_AVX);
-	linear = x86_linear(cpu, insn, bytes, store);
 	vecmem_get(cpu, insn->vvvv, mask);
+	if (vecmem_any(mask, size, bytes / size)) /* else no address at all */
+		linear = x86_linear(cpu, insn, bytes, store);
 	if (store) {
 		vecmem_get(cpu, reg, v);
 		vecmem_store(cpu, linear, v, mask, size, bytes / size);
 		return;
 	}
-	memset(v, 0, sizeof(v));
 	for (unsigned i = 0; i < bytes / size; i++)
 		if (vecmem_selected(mask, i, size))
 			x86_load_bytes(cpu, linear + i * size, v + i * size,
@@ -180,7 +196,6 @@ static uint64_t vecmem_gather_address(struct x86_cpu *cpu,
 	return x86_seg_linear(cpu, insn->seg, offset, g->size, false);
 }
 
-/* The mask becomes all ones or all zeros by element; what lies above is 0. */
 static void vecmem_gather_begin(struct x86_cpu *cpu,
 				const struct x86_insn *insn,
 				struct vecmem_gather *g)
@@ -196,14 +211,13 @@ static void vecmem_gather_begin(struct x86_cpu *cpu,
 	vecmem_get(cpu, g->dest_reg, g->dest);
 	vecmem_get(cpu, g->mask_reg, g->mask);
 	vecmem_get(cpu, insn->index, g->index);
-	for (unsigned i = 0; i < g->count; i++)
-		memset(g->mask + i * g->size,
-		       vecmem_selected(g->mask, i, g->size) ? 0xff : 0,
-		       g->size);
-	memset(g->mask + g->count * g->size, 0,
-	       VECMEM_BYTES - g->count * g->size);
 }
 
+/*
+ * Elements are done from the lowest up; each that is done, or passed over,
+ * has its mask cleared.  What lies above the last one is cleared at the end
+ * (the SDM would let masks also become all ones first; AMD's do not).
+ */
 void interp_op_VGATHER(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	struct vecmem_gather g;
@@ -214,17 +228,19 @@ void interp_op_VGATHER(struct x86_cpu *cpu, const struct x86_insn *insn)
 		unsigned at = i * g.size;
 		uint64_t v;
 
-		if (!g.mask[at])
-			continue;
-		v = x86_load(cpu, vecmem_gather_address(cpu, insn, &g, i),
-			     g.size);
-		memcpy(g.dest + at, &v, g.size);
+		if (vecmem_selected(g.mask, i, g.size)) {
+			v = x86_load(cpu,
+				     vecmem_gather_address(cpu, insn, &g, i),
+				     g.size);
+			memcpy(g.dest + at, &v, g.size);
+			vecmem_set(cpu, g.dest_reg, g.dest);
+		}
 		memset(g.mask + at, 0, g.size);
-		vecmem_set(cpu, g.dest_reg, g.dest);
 		vecmem_set(cpu, g.mask_reg, g.mask);
 	}
 	memset(g.dest + g.count * g.size, 0,
 	       VECMEM_BYTES - g.count * g.size);
+	memset(g.mask, 0, VECMEM_BYTES);
 	vecmem_set(cpu, g.dest_reg, g.dest);
 	vecmem_set(cpu, g.mask_reg, g.mask);
 }

@@ -84,6 +84,24 @@ static inline bool fpu_x87_pending(const struct x86_cpu *cpu)
 	return fpu_get16(cpu, FPU_FSW) & ~fpu_get16(cpu, FPU_FCW) & 0x3f;
 }
 
+/*
+ * Does the host report FOP, FIP and FDP always (Intel), or only while an
+ * unmasked exception is pending and as 0 otherwise (AMD)?  Guests see what
+ * the host's processor does.  thunk.c; after thunk_init().
+ */
+bool fpu_host_keeps_pointers(void);
+
+static inline bool fpu_pointers_visible(const struct x86_cpu *cpu)
+{
+	return fpu_x87_pending(cpu) || fpu_host_keeps_pointers();
+}
+
+/*
+ * The image holds registers by distance from TOP; the registers themselves
+ * stay where they are when TOP alone changes.
+ */
+void fpu_change_top(struct x86_cpu *cpu, unsigned top);
+
 static inline uint8_t *fpu_xmm(struct x86_cpu *cpu, unsigned reg)
 {
 	return cpu->fpu.b + X86_XMM_OFFSET + 16 * reg;

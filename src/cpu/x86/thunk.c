@@ -64,11 +64,31 @@ static void thunk_sigfpe(int sig, siginfo_t *info, void *context)
 	g[REG_RIP] = (greg_t)thunk_code_fault_exit();
 }
 
+/* Set once by thunk_init(). */
+static bool thunk_keeps_pointers;
+
+bool fpu_host_keeps_pointers(void)
+{
+	return thunk_keeps_pointers;
+}
+
+/* fld1; fxsave; fninit: is there an instruction pointer? */
+static void thunk_probe_pointers(void)
+{
+	struct x86_xsave area = { { 0 } };
+	uint64_t fip;
+
+	__asm__ volatile("fld1; fxsave64 %0; fninit" : "=m"(area));
+	memcpy(&fip, area.b + FPU_FIP, sizeof(fip));
+	thunk_keeps_pointers = fip != 0;
+}
+
 static void thunk_signal_once(void)
 {
 	struct sigaction sa = { .sa_sigaction = thunk_sigfpe,
 				.sa_flags = SA_SIGINFO | SA_ONSTACK };
 
+	thunk_probe_pointers();
 	sigemptyset(&sa.sa_mask);
 	if (sigaction(SIGFPE, &sa, &thunk_signal.before) < 0)
 		thunk_signal.result = -errno;
@@ -151,6 +171,10 @@ static void thunk_map_operand(struct x86_cpu *cpu, const struct x86_insn *insn,
 	bool write = t->flags & THUNK_MEM_WRITE;
 
 	m->size = insn->o[t->mem_index].size;
+	/* #GP of a misaligned operand comes before #SS of a bad address. */
+	if (t->flags & THUNK_ALIGN && insn->seg == X86_SS && x86_code64(cpu) &&
+	    x86_effective(cpu, insn) & (m->size - 1))
+		x86_gp(cpu, 0);
 	m->linear = x86_linear(cpu, insn, m->size, write);
 	if (t->flags & THUNK_ALIGN && m->linear & (m->size - 1))
 		x86_gp(cpu, 0);
@@ -178,6 +202,22 @@ static void thunk_store_operand(struct x86_cpu *cpu, const struct thunk *t,
 	if (m->bounced && t->flags & THUNK_MEM_WRITE &&
 	    !thunk_store_withheld(cpu, t))
 		x86_store_bytes(cpu, m->linear, m->buf, m->size);
+}
+
+/* --- x87 registers and TOP ------------------------------------------------- */
+
+void fpu_change_top(struct x86_cpu *cpu, unsigned top)
+{
+	uint16_t fsw = fpu_get16(cpu, FPU_FSW);
+	unsigned move = top - (fsw >> 11 & 7);
+	uint8_t old[128];
+
+	memcpy(old, cpu->fpu.b + FPU_ST, sizeof(old));
+	for (unsigned i = 0; i < 8; i++)
+		memcpy(cpu->fpu.b + FPU_ST + 16 * i,
+		       old + 16 * ((i + move) & 7), 16);
+	fsw &= (uint16_t)~FPU_FSW_TOP;
+	fpu_set16(cpu, FPU_FSW, (uint16_t)(fsw | (top & 7) << 11));
 }
 
 /* --- Running --------------------------------------------------------------- */
@@ -231,6 +271,19 @@ static void thunk_set_pointers(struct x86_cpu *cpu,
 		fpu_set64(cpu, FPU_FDP, x86_effective(cpu, insn));
 }
 
+/*
+ * A faulting thunk leaves the guest's x87 registers in the host's: CVTPS2PI
+ * and kin may have gone over to MMX (TOP, tags) before they found #XM.
+ */
+static void thunk_save_faulted_x87(struct x86_cpu *cpu)
+{
+	struct x86_xsave area;
+
+	__asm__ volatile("fxsave64 %0; fninit" : "=m"(area));
+	memcpy(cpu->fpu.b, area.b, FPU_FOP);
+	memcpy(cpu->fpu.b + FPU_ST, area.b + FPU_ST, 128);
+}
+
 /* Loads and saves all of the x87 and SSE state, with its MXCSR. */
 static uint64_t thunk_run_fxstate(struct x86_cpu *cpu,
 				  const struct x86_insn *insn,
@@ -242,6 +295,8 @@ static uint64_t thunk_run_fxstate(struct x86_cpu *cpu,
 	uint64_t ret = thunk_call(cpu, insn, t, mem);
 	bool init = insn->opcode == 0xdb && insn->modrm == 0xe3; /* FNINIT */
 
+	if (ret & THUNK_FAULT)
+		thunk_save_faulted_x87(cpu);
 	fpu_set32(cpu, FPU_MXCSR, _mm_getcsr());
 	fpu_set32(cpu, FPU_MXCSR_MASK, FPU_MXCSR_VALID);
 	thunk_host_mxcsr(fpu_get32(cpu, FPU_MXCSR));

@@ -43,8 +43,8 @@
 #define THUNK_HASH_SIZE	 (2 * THUNK_MAX)
 #define THUNK_SLOT	 256u /* the longest thunk is shorter */
 
-/* fninit; ret: the x87 state of the host must be clean for C code. */
-static const uint8_t thunk_fault_exit[] = { 0xdb, 0xe3, 0xc3 };
+/* ret: the x87 state is looked at, and cleaned, by thunk.c */
+static const uint8_t thunk_fault_exit[] = { 0xc3 };
 /* The region opens with the fault exit and the slot for uncached code. */
 #define THUNK_EXIT_OFFSET    0
 #define THUNK_SCRATCH_OFFSET THUNK_SLOT
