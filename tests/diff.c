@@ -1,0 +1,221 @@
+/*
+ * diff.c - the differential test's command line and loop.
+ *
+ *	diff [--engine NAME] [--seed S] [--cases N] [--only MNEMONIC]
+ *	     [--case NUMBER] [--seconds T] [--max-shown N] [--coverage]
+ *
+ * Each difference is one line that starts with the options to replay it.
+ * Status 0: no difference; 1: there are some; 2: it could not run.
+ */
+#include "diff.h"
+#include "diff_rand.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+struct diff_options {
+	const char *engine, *only;
+	uint64_t seed, cases, first;
+	double seconds;
+	unsigned max_shown;
+	bool coverage, verbose;
+};
+
+struct diff_run {
+	const struct diff_options *o;
+	struct diff_gen *gen;
+	struct diff_guest *guest;
+	uint8_t *host_data, *guest_data;
+	uint8_t base[DIFF_DATA_BYTES]; /* the data pages before every case */
+	struct diff_case c;
+	struct diff_state host, out;
+	uint64_t done, different, faults;
+};
+
+/* The writable pages hold the same before each case, but for its patch. */
+static void diff_restore_data(struct diff_run *run)
+{
+	const uint8_t *base = run->base + 4096;
+	uint8_t *host = run->host_data + 4096, *guest = run->guest_data + 4096;
+
+	if (memcmp(host, base, DIFF_DATA_BYTES - 4096) != 0)
+		memcpy(host, base, DIFF_DATA_BYTES - 4096);
+	if (memcmp(guest, base, DIFF_DATA_BYTES - 4096) != 0)
+		memcpy(guest, base, DIFF_DATA_BYTES - 4096);
+}
+
+static void diff_apply_patch(struct diff_run *run)
+{
+	uint64_t at = run->c.patch_at - DIFF_DATA;
+
+	memcpy(run->host_data + at, run->c.patch, run->c.patch_len);
+	memcpy(run->guest_data + at, run->c.patch, run->c.patch_len);
+}
+
+static void diff_show(struct diff_run *run, const char *text)
+{
+	char dis[128];
+	const struct diff_case *c = &run->c;
+
+	if ((*c->shown)++ >= run->o->max_shown)
+		return;
+	x86_disasm(dis, sizeof(dis), c->bytes, c->insn.len, c->mode,
+		   DIFF_INSN);
+	printf("--seed %llu --case %llu%s%s: %s |",
+	       (unsigned long long)c->seed, (unsigned long long)c->number,
+	       run->o->only ? " --only " : "", run->o->only ? run->o->only : "",
+	       dis);
+	for (unsigned i = 0; i < c->insn.len; i++)
+		printf(" %02x", c->bytes[i]);
+	printf(" |%s\n", text);
+	fflush(stdout);
+}
+
+/*
+ * AMD's MXCSR_MASK has bit 17 (misaligned SSE mode), which guests do not get;
+ * FXSAVE and XSAVE store the mask at 28 from the operand's start.
+ */
+static void diff_normalize_mask(struct diff_run *run)
+{
+	const struct x86_insn *in = &run->c.insn;
+	uint64_t at = run->c.operand + 30;
+
+	if (in->op >= X86_FXSAVE && in->op <= X86_XRSTORS &&
+	    run->host.vector == DIFF_NO_VECTOR && at >= DIFF_DATA_RW &&
+	    at < DIFF_DATA_END && in->op != X86_FXRSTOR &&
+	    in->op != X86_XRSTOR && run->host_data[at - DIFF_DATA] == 2 &&
+	    run->base[at - DIFF_DATA] != 2)
+		run->host_data[at - DIFF_DATA] = 0;
+}
+
+static void diff_one(struct diff_run *run, uint64_t number)
+{
+	static char text[4096];
+
+	diff_gen_case(run->gen, &run->c, run->o->seed, number);
+	diff_apply_patch(run);
+	if (run->o->verbose)
+		printf("case %llu %s\n", (unsigned long long)number,
+		       run->c.insn.desc->name);
+	diff_native_run(&run->c, &run->host);
+	diff_normalize_mask(run);
+	diff_guest_run(run->guest, &run->c, &run->out);
+	run->done++;
+	run->faults += run->host.vector != DIFF_NO_VECTOR;
+	if (diff_compare(&run->c, &run->host, &run->out, run->host_data,
+			 run->guest_data, text, sizeof(text))) {
+		run->different++;
+		diff_show(run, text);
+	}
+	diff_restore_data(run);
+}
+
+static int diff_setup(struct diff_run *run)
+{
+	struct diff_rand r;
+
+	if (diff_native_init() < 0) {
+		fprintf(stderr, "diff: cannot prepare the native side\n");
+		return 2;
+	}
+	run->gen = diff_gen_new(X86_MODE_CODE64, run->o->only);
+	if (!run->gen) {
+		fprintf(stderr, "diff: no instruction to test\n");
+		return 2;
+	}
+	run->guest = diff_guest_new(run->o->engine);
+	if (!run->guest) {
+		fprintf(stderr, "diff: cannot make a guest with engine %s\n",
+			run->o->engine);
+		return 2;
+	}
+	run->host_data = diff_native_data();
+	run->guest_data = diff_guest_data(run->guest);
+	diff_rand_seed(&r, run->o->seed, ~0ull);
+	for (unsigned i = 0; i < DIFF_DATA_BYTES; i += 16)
+		diff_value_vector(&r, run->base + i, 16);
+	memcpy(run->host_data, run->base, DIFF_DATA_BYTES);
+	memcpy(run->guest_data, run->base, DIFF_DATA_BYTES);
+	return diff_native_protect() < 0 ? 2 : 0;
+}
+
+static void diff_loop(struct diff_run *run)
+{
+	uint64_t start = clock_mono_ns();
+	uint64_t limit = (uint64_t)(run->o->seconds * 1e9);
+	double took;
+
+	for (uint64_t i = 0; i < run->o->cases; i++) {
+		diff_one(run, run->o->first + i);
+		if (limit && i % 1024 == 0 && clock_mono_ns() - start > limit)
+			break;
+	}
+	took = (double)(clock_mono_ns() - start) / 1e9;
+	printf("diff: %llu cases of %u rows, %llu faults, %.0f cases/s: "
+	       "%llu differences\n",
+	       (unsigned long long)run->done, diff_gen_rows(run->gen),
+	       (unsigned long long)run->faults, (double)run->done / took,
+	       (unsigned long long)run->different);
+	if (run->o->coverage)
+		diff_gen_report(run->gen, stdout);
+}
+
+static bool diff_parse(struct diff_options *o, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "engine", required_argument, NULL, 'e' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "cases", required_argument, NULL, 'n' },
+		{ "case", required_argument, NULL, 'c' },
+		{ "only", required_argument, NULL, 'o' },
+		{ "seconds", required_argument, NULL, 't' },
+		{ "max-shown", required_argument, NULL, 'm' },
+		{ "coverage", no_argument, NULL, 'v' },
+		{ "verbose", no_argument, NULL, 'V' },
+		{ 0 },
+	};
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (opt) {
+		case 'e': o->engine = optarg; break;
+		case 's': o->seed = strtoull(optarg, NULL, 0); break;
+		case 'n': o->cases = strtoull(optarg, NULL, 0); break;
+		case 'c':
+			o->first = strtoull(optarg, NULL, 0);
+			o->cases = 1;
+			break;
+		case 'o': o->only = optarg; break;
+		case 't': o->seconds = strtod(optarg, NULL); break;
+		case 'm': o->max_shown = (unsigned)atoi(optarg); break;
+		case 'v': o->coverage = true; break;
+		case 'V': o->verbose = true; break;
+		default: return false;
+		}
+	}
+	return optind == argc;
+}
+
+int main(int argc, char **argv)
+{
+	static struct diff_run run;
+	struct diff_options o = { .engine = "interpreter",
+				  .seed = 1,
+				  .cases = 1000000,
+				  .max_shown = 2 };
+	int rc;
+
+	if (!diff_parse(&o, argc, argv))
+		return 2;
+	run.o = &o;
+	rc = diff_setup(&run);
+	if (rc == 0)
+		diff_loop(&run);
+	diff_guest_free(run.guest);
+	diff_gen_free(run.gen);
+	return rc ? rc : run.different != 0;
+}
