@@ -6,6 +6,7 @@
 #include "cpu/x86/lapic.h"
 #include "cpu/x86/thunk.h"
 #include "machine/engines.h"
+#include "machine/gdb.h"
 #include "machine/pc.h"
 #include "machine/run.h"
 #include "machine/trace.h"
@@ -95,6 +96,15 @@ static int vm_new_trace(struct vm *vm, struct err *err)
 	return ret;
 }
 
+static int vm_new_gdb(struct vm *vm, struct err *err)
+{
+	const struct vm_config *c = &vm->config;
+
+	if (!c->gdb)
+		return 0;
+	return gdb_start(&vm->gdb, vm, c->gdb, c->gdb_wait, err);
+}
+
 static int vm_build(struct vm *vm, struct err *err)
 {
 	int ret = vm_new_surroundings(vm, err);
@@ -114,7 +124,9 @@ static int vm_build(struct vm *vm, struct err *err)
 	ret = pc_new(vm, err);
 	if (ret == 0)
 		ret = guest_load(&vm->run->guest, vm, err);
-	return ret ? ret : vm_new_trace(vm, err);
+	if (ret == 0)
+		ret = vm_new_trace(vm, err);
+	return ret ? ret : vm_new_gdb(vm, err);
 }
 
 int vm_new(struct vm **out, struct vm_config *config, int console_in,
@@ -164,6 +176,7 @@ void vm_free(struct vm *vm)
 {
 	if (!vm)
 		return;
+	gdb_stop(vm->gdb, vm->end_status);
 	if (vm->trace)
 		trace_close(vm->trace, NULL);
 	if (vm->pc)

@@ -47,6 +47,7 @@ struct vm {
 	uint64_t start_mono_ns;
 	struct vm_run *run;	  /* run.c's own */
 	struct trace *trace;	  /* --trace, or NULL */
+	struct gdb *gdb;	  /* --gdb, or NULL */
 	/*
 	 * A vCPU met a breakpoint (VCPU_EXIT_DEBUG): called in its thread, in
 	 * which it must not block; the guest is then stopped as by vm_pause(),
