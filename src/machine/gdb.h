@@ -29,8 +29,4 @@ uint16_t gdb_port(const struct gdb *g);
 /* The guest has ended with this exit status: tells gdb, closes, frees. */
 void gdb_stop(struct gdb *g, int status);
 
-/* "[ADDR:]PORT", ADDR an IPv4 address, a [v6] address or a name. */
-int gdb_parse_where(const char *where, char addr[256], char port[8],
-		    struct err *err);
-
 #endif
