@@ -150,23 +150,32 @@ int vm_new(struct vm **out, struct vm_config *config, int console_in,
 	return ret;
 }
 
+/* An engine may look at every vCPU while it gives one back. */
+static void vm_free_engine(struct x86_machine *xm)
+{
+	for (unsigned i = 0; xm->cpus && i < xm->cpu_count; i++) {
+		struct x86_cpu *cpu = xm->cpus[i];
+
+		if (cpu && cpu->engine)
+			xm->engine_ops->vcpu_free(cpu);
+	}
+	if (xm->engine)
+		xm->engine_ops->vm_free(xm);
+}
+
 static void vm_free_cpus(struct vm *vm)
 {
 	struct x86_machine *xm = &vm->xm;
 
+	vm_free_engine(xm);
 	for (unsigned i = 0; xm->cpus && i < xm->cpu_count; i++) {
 		struct x86_cpu *cpu = xm->cpus[i];
 
-		if (!cpu)
-			continue;
-		if (cpu->engine)
-			xm->engine_ops->vcpu_free(cpu);
-		if (cpu->lapic)
+		if (cpu && cpu->lapic)
 			lapic_free(cpu->lapic);
-		x86_cpu_free(cpu);
+		if (cpu)
+			x86_cpu_free(cpu);
 	}
-	if (xm->engine)
-		xm->engine_ops->vm_free(xm);
 	if (xm->mem)
 		pthread_mutex_destroy(&xm->bounce_lock);
 	free(xm->cpus);
