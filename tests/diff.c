@@ -82,14 +82,13 @@ static void diff_show(struct diff_run *run, const char *text)
 static void diff_normalize_mask(struct diff_run *run)
 {
 	const struct x86_insn *in = &run->c.insn;
-	uint64_t at = run->c.operand + 30;
+	uint64_t at = run->c.operand + 30 - DIFF_DATA;
 
-	if (in->op >= X86_FXSAVE && in->op <= X86_XRSTORS &&
-	    run->host.vector == DIFF_NO_VECTOR && at >= DIFF_DATA_RW &&
-	    at < DIFF_DATA_END && in->op != X86_FXRSTOR &&
-	    in->op != X86_XRSTOR && run->host_data[at - DIFF_DATA] == 2 &&
-	    run->base[at - DIFF_DATA] != 2)
-		run->host_data[at - DIFF_DATA] = 0;
+	if (in->op >= X86_FXSAVE && in->op <= X86_XSAVEC &&
+	    in->op != X86_FXRSTOR && run->host.vector == DIFF_NO_VECTOR &&
+	    at < DIFF_DATA_BYTES && run->host_data[at] == 2 &&
+	    run->guest_data[at] == 0)
+		run->host_data[at] = 0;
 }
 
 static void diff_one(struct diff_run *run, uint64_t number)
@@ -102,8 +101,8 @@ static void diff_one(struct diff_run *run, uint64_t number)
 		printf("case %llu %s\n", (unsigned long long)number,
 		       run->c.insn.desc->name);
 	diff_native_run(&run->c, &run->host);
-	diff_normalize_mask(run);
 	diff_guest_run(run->guest, &run->c, &run->out);
+	diff_normalize_mask(run);
 	run->done++;
 	run->faults += run->host.vector != DIFF_NO_VECTOR;
 	if (diff_compare(&run->c, &run->host, &run->out, run->host_data,

@@ -6,7 +6,7 @@
  * at the same linear addresses; then everything a program can see must agree.
  *
  *	linear		host and guest			what for
- *	0x10000000	rwx; guest: r-x, 1 page		the instruction, int3s
+ *	0x15357000	r-x, 1 page			the instruction, int3s
  *	0x1ffff000	r--				stores fault (#PF, P=1)
  *	0x20000000	rw-				memory operands, stack
  *	0x20001000	rw-
@@ -26,7 +26,7 @@
 #include "cpu/x86/cpu.h"
 #include "cpu/x86/insn.h"
 
-#define DIFF_CODE	0x10000000ull
+#define DIFF_CODE	0x15357000ull
 #define DIFF_INSN	(DIFF_CODE + 0x800)
 #define DIFF_DATA	0x1ffff000ull /* the read-only page */
 #define DIFF_DATA_RW	0x20000000ull

@@ -622,6 +622,14 @@ static void diff_clip_patch(struct diff_case *c, uint64_t at, unsigned len)
 	c->patch_len = len;
 }
 
+/* One bit that no processor's XCR0 has, or the compact format's. */
+static void diff_spoil_header(struct diff_rand *r, uint8_t *header)
+{
+	unsigned i = diff_rand_below(r, 64);
+
+	header[i] ^= i == 0 || i == 8 ? 0x10 : 0x80;
+}
+
 /* XRSTOR: a header that is legal, or nearly so. */
 static void diff_patch_xsave(struct diff_rand *r, struct diff_case *c)
 {
@@ -636,21 +644,12 @@ static void diff_patch_xsave(struct diff_rand *r, struct diff_case *c)
 	if (diff_rand_percent(r, 90)) {
 		memcpy(c->patch + FPU_MXCSR, &mxcsr, 4);
 		if (diff_rand_percent(r, 5)) /* compact, or illegal */
-			c->patch[512 + diff_rand_below(r, 64)] ^= 0x80;
+			diff_spoil_header(r, c->patch + 512);
 	}
 	for (unsigned i = 0; i < 8; i++)
 		c->patch[512 + i] ^= (uint8_t)(bv >> 8 * i);
 	for (unsigned i = 0; i < 8; i++)
 		c->patch[520 + i] ^= (uint8_t)(comp >> 8 * i);
-}
-
-/* FIP and FDP of 48 bits: how many the processor keeps is its own affair. */
-static void diff_patch_pointers(struct diff_case *c)
-{
-	memset(c->patch + FPU_FIP + 6, 0, 2);
-	memset(c->patch + FPU_FDP + 6, 0, 2);
-	c->patch[FPU_FIP + 5] &= 0x7f;
-	c->patch[FPU_FDP + 5] &= 0x7f;
 }
 
 static void diff_random_memory(struct diff_rand *r, struct diff_case *c,
@@ -667,8 +666,6 @@ static void diff_random_memory(struct diff_rand *r, struct diff_case *c,
 			diff_value_st(r, c->patch + i);
 		else
 			diff_value_vector(r, c->patch + i, 16);
-	if (op == X86_FXRSTOR || op == X86_XRSTOR)
-		diff_patch_pointers(c);
 	if (op == X86_FXRSTOR && diff_rand_percent(r, 90))
 		memcpy(c->patch + FPU_MXCSR, &mxcsr, 4);
 	if (op == X86_LDMXCSR && diff_rand_percent(r, 80))

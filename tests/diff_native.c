@@ -39,6 +39,7 @@ struct diff_native_ctx {
 	bool signalled;
 	const struct diff_case *c;
 	struct diff_state *out;
+	uint8_t *code; /* DIFF_CODE's page, writable */
 };
 extern struct diff_native_ctx diff_native_ctx;
 struct diff_native_ctx diff_native_ctx;
@@ -208,6 +209,25 @@ static int diff_native_map(uint64_t at, uint64_t size, int prot)
 	return p == (void *)(uintptr_t)at ? 0 : -errno;
 }
 
+/* The code page, executable where it runs and writable elsewhere. */
+static int diff_native_map_code(void)
+{
+	int fd = memfd_create("diff-code", MFD_CLOEXEC);
+	void *rw, *rx;
+
+	if (fd < 0 || ftruncate(fd, 4096) < 0)
+		return -errno;
+	rw = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	rx = mmap((void *)DIFF_CODE, 4096, PROT_READ | PROT_EXEC,
+		  MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_POPULATE, fd, 0);
+	close(fd);
+	if (rw == MAP_FAILED || rx != (void *)DIFF_CODE)
+		return -ENOMEM;
+	memset(rw, 0xcc, 4096);
+	diff_native_ctx.code = rw;
+	return 0;
+}
+
 static int diff_native_handlers(void)
 {
 	static const int sigs[] = { SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGTRAP };
@@ -227,8 +247,7 @@ static int diff_native_handlers(void)
 
 int diff_native_init(void)
 {
-	int rc = diff_native_map(DIFF_CODE, 4096,
-				 PROT_READ | PROT_WRITE | PROT_EXEC);
+	int rc = diff_native_map_code();
 
 	if (!rc)
 		rc = diff_native_map(DIFF_DATA, DIFF_DATA_BYTES,
@@ -237,7 +256,6 @@ int diff_native_init(void)
 		rc = diff_native_handlers();
 	if (rc)
 		return rc;
-	memset((void *)DIFF_CODE, 0xcc, 4096);
 	diff_native_ctx.mxcsr = 0x1f80;
 	return 0;
 }
@@ -263,7 +281,8 @@ static void diff_native_put_code(const struct diff_case *c)
 	memcpy(code, c->bytes, c->insn.len);
 	memcpy(code + c->insn.len, jmp, sizeof(jmp));
 	memcpy(code + c->insn.len + sizeof(jmp), &exit, 8);
-	memcpy((void *)DIFF_INSN, code, sizeof(code));
+	memcpy(diff_native_ctx.code + (DIFF_INSN - DIFF_CODE), code,
+	       sizeof(code));
 }
 
 void diff_native_run(const struct diff_case *c, struct diff_state *out)

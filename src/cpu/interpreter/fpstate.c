@@ -113,16 +113,6 @@ static void fpstate_check_fx(struct x86_cpu *cpu)
 		x86_raise(cpu, X86_VEC_NM);
 }
 
-static uint64_t fpstate_area(struct x86_cpu *cpu, const struct x86_insn *insn,
-			     unsigned size, unsigned align, bool write)
-{
-	uint64_t linear = x86_linear(cpu, insn, size, write);
-
-	if (linear & (align - 1))
-		x86_gp(cpu, 0);
-	return linear;
-}
-
 static void fpstate_put_mxcsr(const struct x86_cpu *cpu, uint8_t *image)
 {
 	uint32_t mask = FPU_MXCSR_VALID;
@@ -138,7 +128,7 @@ void interp_op_FXSAVE(struct x86_cpu *cpu, const struct x86_insn *insn)
 	uint64_t linear;
 
 	fpstate_check_fx(cpu);
-	linear = fpstate_area(cpu, insn, FPSTATE_LEGACY_BYTES, 16, true);
+	linear = x86_linear_aligned(cpu, insn, FPSTATE_LEGACY_BYTES, 16, true);
 	x86_probe(cpu, linear, FPSTATE_LEGACY_BYTES, true);
 	fpstate_put_x87(cpu, insn, image);
 	fpstate_put_mxcsr(cpu, image);
@@ -152,7 +142,7 @@ void interp_op_FXRSTOR(struct x86_cpu *cpu, const struct x86_insn *insn)
 	uint64_t linear;
 
 	fpstate_check_fx(cpu);
-	linear = fpstate_area(cpu, insn, FPSTATE_LEGACY_BYTES, 16, false);
+	linear = x86_linear_aligned(cpu, insn, FPSTATE_LEGACY_BYTES, 16, false);
 	x86_load_bytes(cpu, linear, image, FPSTATE_LEGACY_BYTES);
 	if (fpstate_u32(image + FPU_MXCSR) & ~FPU_MXCSR_VALID)
 		x86_gp(cpu, 0);
@@ -247,7 +237,7 @@ static void fpstate_save_begin(struct x86_cpu *cpu,
 			       struct fpstate_save *s, uint64_t rfbm)
 {
 	s->len = fpstate_extent(rfbm);
-	s->linear = fpstate_area(cpu, insn, s->len, 64, true);
+	s->linear = x86_linear_aligned(cpu, insn, s->len, 64, true);
 	x86_probe(cpu, s->linear, s->len, true);
 	x86_load_bytes(cpu, s->linear + FPSTATE_HEADER,
 		       s->image + FPSTATE_HEADER, 16);
@@ -370,7 +360,7 @@ void interp_op_XRSTOR(struct x86_cpu *cpu, const struct x86_insn *insn)
 	bool compact, from_image;
 	uint32_t mxcsr;
 
-	linear = fpstate_area(cpu, insn, fpstate_extent(rfbm), 64, false);
+	linear = x86_linear_aligned(cpu, insn, fpstate_extent(rfbm), 64, false);
 	x86_load_bytes(cpu, linear, image, FPSTATE_AVX);
 	if (!fpstate_header_ok(cpu, image + FPSTATE_HEADER))
 		x86_gp(cpu, 0);

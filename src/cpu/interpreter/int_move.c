@@ -289,14 +289,12 @@ void interp_op_CMPXCHG8B(struct x86_cpu *cpu, const struct x86_insn *insn)
 /* Memory that is not aligned to 16 is #GP(0). */
 void interp_op_CMPXCHG16B(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-	uint64_t linear = x86_linear(cpu, insn, 16, true);
+	uint64_t linear = x86_linear_aligned(cpu, insn, 16, 16, true);
 	uint64_t lo = cpu->gpr[X86_RAX], hi = cpu->gpr[X86_RDX];
 	struct x86_rmw rmw;
 	bool equal;
 	void *p;
 
-	if (linear & 15)
-		x86_gp(cpu, 0);
 	p = x86_rmw_begin(cpu, &rmw, linear, 16);
 	__asm__ volatile("lock cmpxchg16b (%[p])"
 			 : "+a"(lo), "+d"(hi), "=@ccz"(equal)

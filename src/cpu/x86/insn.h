@@ -209,5 +209,8 @@ uint64_t x86_effective(const struct x86_cpu *cpu, const struct x86_insn *insn);
  */
 uint64_t x86_linear(struct x86_cpu *cpu, const struct x86_insn *insn,
 		    unsigned size, bool write);
+/* The same; #GP(0) unless it is a multiple of align, a power of two. */
+uint64_t x86_linear_aligned(struct x86_cpu *cpu, const struct x86_insn *insn,
+			    unsigned size, unsigned align, bool write);
 
 #endif

@@ -80,6 +80,21 @@ uint64_t x86_linear(struct x86_cpu *cpu, const struct x86_insn *insn,
 			      write);
 }
 
+uint64_t x86_linear_aligned(struct x86_cpu *cpu, const struct x86_insn *insn,
+			    unsigned size, unsigned align, bool write)
+{
+	uint64_t linear;
+
+	/* Found before #SS of an address that is not canonical. */
+	if (insn->seg == X86_SS && x86_code64(cpu) &&
+	    x86_effective(cpu, insn) & (align - 1))
+		x86_gp(cpu, 0);
+	linear = x86_linear(cpu, insn, size, write);
+	if (linear & (align - 1))
+		x86_gp(cpu, 0);
+	return linear;
+}
+
 /* --- Stack ----------------------------------------------------------------
  */
 

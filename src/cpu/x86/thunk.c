@@ -171,13 +171,11 @@ static void thunk_map_operand(struct x86_cpu *cpu, const struct x86_insn *insn,
 	bool write = t->flags & THUNK_MEM_WRITE;
 
 	m->size = insn->o[t->mem_index].size;
-	/* #GP of a misaligned operand comes before #SS of a bad address. */
-	if (t->flags & THUNK_ALIGN && insn->seg == X86_SS && x86_code64(cpu) &&
-	    x86_effective(cpu, insn) & (m->size - 1))
-		x86_gp(cpu, 0);
-	m->linear = x86_linear(cpu, insn, m->size, write);
-	if (t->flags & THUNK_ALIGN && m->linear & (m->size - 1))
-		x86_gp(cpu, 0);
+	if (t->flags & THUNK_ALIGN)
+		m->linear = x86_linear_aligned(cpu, insn, m->size, m->size,
+					       write);
+	else
+		m->linear = x86_linear(cpu, insn, m->size, write);
 	m->p = x86_tlb_lookup(cpu, m->linear, m->size,
 			      x86_tlb_kind(cpu) | write);
 	if (!m->p)
