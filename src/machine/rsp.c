@@ -74,7 +74,7 @@ enum rsp_event rsp_feed(struct rsp_reader *r, uint8_t byte)
 		return RSP_NONE;
 	case RSP_SUM_HIGH:
 		digit = rsp_digit((char)byte);
-		r->sent_sum = (uint8_t)(digit << 4);
+		r->sent_sum = (uint8_t)((unsigned)digit << 4);
 		r->too_long |= digit < 0;
 		r->state = RSP_SUM_LOW;
 		return RSP_NONE;
