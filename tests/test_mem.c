@@ -418,10 +418,13 @@ static void tap_sees_each_access_once(void **state)
 	mem_port_read(m, 0x70, 2);
 	mem_port_write(m, 0x99, 1, 5);
 	mem_mmio_write(m, 0xfee00000, 4, 0xffffffff00000001);
+	mem_show_mmio(m, true, 0xfee000b0, 4, ~0ull, "lapic");
 	mem_set_tap(m, NULL, NULL);
+	mem_show_mmio(m, true, 0xfee000b0, 4, 0, "lapic");
 	mem_port_read(m, 0x70, 1);
 	assert_string_equal(log, "pr 70.2 201 rtc;pw 99.1 5 unclaimed;"
-				 "mw fee00000.4 1 unclaimed;");
+				 "mw fee00000.4 1 unclaimed;"
+				 "mw fee000b0.4 ffffffff lapic;");
 	mem_free(m);
 }
 

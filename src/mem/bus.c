@@ -249,6 +249,14 @@ static void bus_tap(const struct bus *bus, char space, bool write,
 		 value & bus_ones(size), r ? r->name : bus_unclaimed);
 }
 
+void mem_show_mmio(struct mem *m, bool write, uint64_t gpa, unsigned size,
+		   uint64_t value, const char *name)
+{
+	if (m->bus.tap)
+		m->bus.tap(m->bus.tap_opaque, 'm', write, gpa, size,
+			   value & bus_ones(size), name);
+}
+
 static bool bus_size_ok(unsigned size, unsigned max)
 {
 	return size && size <= max && !(size & (size - 1));

@@ -123,5 +123,8 @@ void mem_port_write(struct mem *m, uint16_t port, unsigned size,
 typedef void mem_tap(void *opaque, char space, bool write, uint64_t addr,
 		     unsigned size, uint64_t value, const char *name);
 void mem_set_tap(struct mem *m, mem_tap *tap, void *opaque);
+/* Shows the tap an MMIO access that did not come here: the local APIC's. */
+void mem_show_mmio(struct mem *m, bool write, uint64_t gpa, unsigned size,
+		   uint64_t value, const char *name);
 
 #endif

@@ -247,16 +247,20 @@ static uint64_t mmu_device_read(struct x86_cpu *cpu, uint64_t gpa,
 {
 	uint64_t v;
 
-	if (cpu->lapic && lapic_mmio(cpu->lapic, gpa, size, false, &v))
+	if (cpu->lapic && lapic_mmio(cpu->lapic, gpa, size, false, &v)) {
+		mem_show_mmio(cpu->mem, false, gpa, size, v, "lapic");
 		return v;
+	}
 	return mem_mmio_read(cpu->mem, gpa, size);
 }
 
 static void mmu_device_write(struct x86_cpu *cpu, uint64_t gpa, unsigned size,
 			     uint64_t v)
 {
-	if (cpu->lapic && lapic_mmio(cpu->lapic, gpa, size, true, &v))
+	if (cpu->lapic && lapic_mmio(cpu->lapic, gpa, size, true, &v)) {
+		mem_show_mmio(cpu->mem, true, gpa, size, v, "lapic");
 		return;
+	}
 	mem_mmio_write(cpu->mem, gpa, size, v);
 }
 
