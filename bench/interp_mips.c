@@ -2,7 +2,7 @@
  * interp_mips.c - how many guest instructions a second does the interpreter do?
  *
  * Runs workload.c natively, and in a guest without devices, and prints one
- * line of figures.  Usage: interp_mips [ROUNDS]
+ * line of figures.  Usage: interp_mips [ROUNDS [translator]]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +39,9 @@ int main(int argc, char **argv)
 {
 	uint32_t rounds = argc > 1 ? (uint32_t)atoi(argv[1]) : 5000;
 	void *scratch = aligned_alloc(64, WORKLOAD_SIZE);
-	struct harness *h = harness_new(64);
+	const struct engine_ops *ops = argc > 2 ? &translator_engine :
+						  &interpreter_engine;
+	struct harness *h = harness_new_on(ops, 64);
 	uint64_t t0, t1, t2;
 	uint32_t a, b;
 
