@@ -135,14 +135,6 @@ static struct xl_block *xl_lookup(struct xl *x)
 /* --- Running
  * --------------------------------------------------------------------- */
 
-/* Does anything want to see every instruction? */
-static bool xl_must_step(const struct x86_cpu *cpu)
-{
-	return !xl_mode_ok(cpu->mode) || cpu->int_shadow ||
-	       cpu->rflags & X86_FLAG_RF || cpu->dr[7] & 0xff ||
-	       cpu->xm->trace || cpu->xm->debug;
-}
-
 /*
  * Runs translated code from cpu->rip.  Afterwards rip is where to go on; true:
  * with an instruction for the interpreter.
@@ -180,6 +172,8 @@ static bool xl_run_code(struct xl *x, struct xl_link **link)
 	case XL_EXIT_INSN:
 		cpu->rip = arg;
 		return true;
+	case XL_EXIT_DONE:
+		return arg;
 	default:
 		at = xl_block_at(x, (const uint8_t *)(uintptr_t)arg, &guest);
 		cpu->rip = at->page->linear + guest;
@@ -346,6 +340,7 @@ static int xl_vcpu_init(struct x86_cpu *cpu, struct err *err)
 	cpu->word[XL_SELF] = (uintptr_t)cpu;
 	cpu->word[XL_HOST_MXCSR] = XL_HOST_MXCSR_VALUE;
 	xl_glue_make(x);
+	cpu->park_vectors = x->glue.park;
 	return 0;
 }
 

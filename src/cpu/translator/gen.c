@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "cpu/interpreter/interp.h"
+
 const uint8_t xl_map[16] = {
 	[X86_RAX] = H_RAX,  [X86_RCX] = H_R14,  [X86_RDX] = H_RDX,
 	[X86_RBX] = H_RBX,  [X86_RSP] = H_R15,  [X86_RBP] = H_RBP,
@@ -18,12 +20,6 @@ const uint8_t xl_map[16] = {
 	[X86_R12] = H_R12,  [X86_R13] = H_R13,  [X86_R14] = H_NONE,
 	[X86_R15] = H_NONE,
 };
-
-bool xl_mode_ok(uint32_t mode)
-{
-	return (mode & X86_MODE_CODE) == X86_MODE_CODE64 &&
-	       !(mode & X86_MODE_TF);
-}
 
 /* --- Registers and addresses --------------------------------------------- */
 
@@ -299,6 +295,35 @@ static bool gen_insn(struct xl_gen *g, const struct x86_insn *insn)
 	}
 }
 
+/*
+ * Instructions that their interpreter handlers execute in passing.  Not those
+ * that reach devices, or need the vector registers in memory.
+ */
+static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
+{
+	struct xl_insn *xi;
+
+	switch (insn->desc->cls) {
+	case X86_CLASS_INT: case X86_CLASS_FLOW:
+	case X86_CLASS_STRING: case X86_CLASS_SYSTEM:
+		break;
+	default:
+		return false;
+	}
+	if (insn->desc->attr & X86_ATTR_IO || insn->op == X86_HLT)
+		return false;
+	xi = xl_alloc(g->x, sizeof(*xi));
+	if (!xi)
+		return false;
+	xi->insn = *insn;
+	xi->rip = g->rip;
+	interp_select(&xi->insn);
+	asm_mov_imm(g->a, XL_T0, (uintptr_t)xi);
+	asm_jmp(g->a, g->x->glue.insn);
+	g->ended = true;
+	return true;
+}
+
 /* Instructions until the block ends, is full, or one is not for us. */
 static void gen_body(struct xl_gen *g, unsigned offset, const uint8_t *bytes)
 {
@@ -322,7 +347,7 @@ static void gen_body(struct xl_gen *g, unsigned offset, const uint8_t *bytes)
 		offset += insn.len;
 		g->next_rip = g->rip + insn.len;
 		g->b->insn_count++;
-		if (!gen_insn(g, &insn))
+		if (!gen_insn(g, &insn) && !gen_light(g, &insn))
 			gen_exit(g, XL_EXIT_INSN, g->rip);
 	}
 	g->b->len = offset - g->b->offset;

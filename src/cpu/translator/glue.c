@@ -44,19 +44,20 @@ static void glue_popf(struct xl_asm *a)
 static const uint8_t glue_callee_saved[] = { H_RBX, H_RBP, H_R12,
 					     H_R13, H_R14, H_R15 };
 
-/* void enter(struct x86_cpu *rdi, const uint8_t *rsi) */
-static void glue_enter(struct xl_asm *a)
+/* The stack of translated code: 12 modulo 64, below C's. */
+static void glue_code_stack(struct xl_asm *a)
 {
-	unsigned i;
-
-	for (i = 0; i < sizeof(glue_callee_saved); i++)
-		glue_push(a, glue_callee_saved[i]);
-	asm_store(a, RM_GS(XL_WORD(XL_STACK)), H_RSP);
 	asm_op(a, OPW(0, 0x83), 4, RM_REG(H_RSP)); /* and rsp, -64 */
 	asm_u8(a, 0xc0);
 	asm_op(a, OPW(0, 0x83), 5, RM_REG(H_RSP)); /* sub rsp, 52 */
 	asm_u8(a, 52);
-	asm_mov_rr(a, XL_T0, H_RSI);
+}
+
+/* The guest's flags and registers; then to the host address in T0. */
+static void glue_load_state(struct xl_asm *a)
+{
+	unsigned i;
+
 	asm_load(a, H_RCX, RM_GS(XL_OFF(rflags)));
 	asm_op(a, OP(0, 0x81), 4, RM_REG(H_RCX)); /* and ecx, arith */
 	asm_u32(a, GLUE_RFLAGS_ARITH);
@@ -66,6 +67,38 @@ static void glue_enter(struct xl_asm *a)
 		if (xl_map[i] != H_NONE)
 			asm_load(a, xl_map[i], RM_GS(XL_GPR(i)));
 	asm_op(a, OP(0, 0xff), 4, RM_REG(XL_T0)); /* jmp T0 */
+}
+
+/* Clobbers RCX, RDX, flags. */
+static void glue_store_state(struct xl_asm *a)
+{
+	unsigned i;
+
+	for (i = 0; i < 16; i++)
+		if (xl_map[i] != H_NONE)
+			asm_store(a, RM_GS(XL_GPR(i)), xl_map[i]);
+	glue_pushf(a);
+	glue_pop(a, H_RCX);
+	asm_op(a, OP(0, 0x81), 4, RM_REG(H_RCX));
+	asm_u32(a, GLUE_RFLAGS_ARITH);
+	asm_load(a, H_RDX, RM_GS(XL_OFF(rflags)));
+	asm_op(a, OPW(0, 0x81), 4, RM_REG(H_RDX));
+	asm_u32(a, ~GLUE_RFLAGS_ARITH);
+	asm_op(a, OPW(0, 0x09), H_RCX, RM_REG(H_RDX));
+	asm_store(a, RM_GS(XL_OFF(rflags)), H_RDX);
+}
+
+/* void enter(struct x86_cpu *rdi, const uint8_t *rsi) */
+static void glue_enter(struct xl_asm *a)
+{
+	unsigned i;
+
+	for (i = 0; i < sizeof(glue_callee_saved); i++)
+		glue_push(a, glue_callee_saved[i]);
+	asm_store(a, RM_GS(XL_WORD(XL_STACK)), H_RSP);
+	glue_code_stack(a);
+	asm_mov_rr(a, XL_T0, H_RSI);
+	glue_load_state(a);
 }
 
 static void glue_vec_moves(struct xl_asm *a, const struct xl *x, bool load)
@@ -99,27 +132,17 @@ static void glue_mxcsr(struct xl_asm *a, bool load, int32_t offset)
 	asm_op(a, OP(1, 0xae), load ? 2 : 3, RM_GS(offset));
 }
 
-/* T0: argument, T1: enum xl_exit. */
-static void glue_exit_common(struct xl_asm *a, const struct xl *x)
+/*
+ * If the vector registers are the guest's: into its state, and the host's
+ * control word back.  Clobbers RCX, flags.
+ */
+static void glue_park_vectors(struct xl_asm *a, const struct xl *x)
 {
 	uint8_t *skip;
-	unsigned i;
 
-	for (i = 0; i < 16; i++)
-		if (xl_map[i] != H_NONE)
-			asm_store(a, RM_GS(XL_GPR(i)), xl_map[i]);
-	glue_pushf(a);
-	glue_pop(a, H_RCX);
-	asm_op(a, OP(0, 0x81), 4, RM_REG(H_RCX));
-	asm_u32(a, GLUE_RFLAGS_ARITH);
-	asm_load(a, H_RDX, RM_GS(XL_OFF(rflags)));
-	asm_op(a, OPW(0, 0x81), 4, RM_REG(H_RDX));
-	asm_u32(a, ~GLUE_RFLAGS_ARITH);
-	asm_op(a, OPW(0, 0x09), H_RCX, RM_REG(H_RDX));
-	asm_store(a, RM_GS(XL_OFF(rflags)), H_RDX);
 	asm_load(a, H_RCX, RM_GS(XL_WORD(XL_VEC_OFF)));
 	asm_op(a, OPW(0, 0x85), H_RCX, RM_REG(H_RCX));
-	asm_u8(a, 0x74); /* jz +5: vector registers are the guest's */
+	asm_u8(a, 0x74); /* jz +5 */
 	asm_u8(a, 5);
 	skip = asm_jmp_site(a);
 	glue_vec_moves(a, x, false);
@@ -133,20 +156,69 @@ static void glue_exit_common(struct xl_asm *a, const struct xl *x)
 		asm_u8(a, 0x77);
 	}
 	asm_patch(skip, a->rx_delta, asm_here(a));
+}
+
+/* The state is stored; T1: enum xl_exit, to be returned. */
+static uint8_t *glue_leave(struct xl_asm *a, const struct xl *x)
+{
+	uint8_t *here = asm_here(a);
+	unsigned i;
+
+	glue_park_vectors(a, x);
 	asm_mov32_rr(a, H_RAX, XL_T1);
 	asm_load(a, H_RSP, RM_GS(XL_WORD(XL_STACK)));
 	for (i = sizeof(glue_callee_saved); i-- > 0;)
 		glue_pop(a, glue_callee_saved[i]);
 	asm_u8(a, 0xc3);
+	return here;
+}
+
+/* For C: void park(struct x86_cpu *) */
+static void glue_park(struct xl *x)
+{
+	uint8_t *here = asm_here(&x->a);
+
+	glue_park_vectors(&x->a, x);
+	asm_u8(&x->a, 0xc3);
+	x->glue.park = (xl_park_fn *)(uintptr_t)here;
+}
+
+/*
+ * T0 = struct xl_insn *, executed by its interpreter handler while vector
+ * registers stay; goes on in translated code if there is any.
+ */
+static void glue_insn(struct xl *x, const uint8_t *leave)
+{
+	struct xl_asm *a = &x->a;
+
+	x->glue.insn = asm_here(a);
+	glue_store_state(a);
+	asm_load(a, H_RDI, RM_GS(XL_WORD(XL_SELF)));
+	asm_mov_rr(a, H_RSI, XL_T0);
+	asm_op(a, OPW(0, 0x83), 4, RM_REG(H_RSP)); /* and rsp, -16 */
+	asm_u8(a, 0xf0);
+	asm_mov_imm(a, H_RAX, (uintptr_t)xl_light_insn);
+	asm_op(a, OP(0, 0xff), 2, RM_REG(H_RAX));
+	asm_load(a, H_RSP, RM_GS(XL_WORD(XL_STACK)));
+	glue_code_stack(a);
+	asm_mov_imm(a, XL_T1, XL_EXIT_DONE);
+	asm_op(a, OPW(0, 0x85), H_RAX, RM_REG(H_RAX));
+	asm_u8(a, 0x75); /* jnz +5 */
+	asm_u8(a, 5);
+	asm_jmp(a, leave);
+	asm_mov_rr(a, XL_T0, H_RAX);
+	glue_load_state(a);
 }
 
 static void glue_exits(struct xl *x)
 {
 	struct xl_asm *a = &x->a;
-	uint8_t *common = asm_here(a);
+	uint8_t *common = asm_here(a), *leave;
 	unsigned i;
 
-	glue_exit_common(a, x);
+	glue_store_state(a);
+	leave = glue_leave(a, x);
+	glue_insn(x, leave);
 	for (i = 0; i < sizeof(x->glue.exit) / sizeof(*x->glue.exit); i++) {
 		x->glue.exit[i] = asm_here(a);
 		asm_store(a, RM_GS(XL_WORD(XL_ARG)), XL_T0);
@@ -267,6 +339,7 @@ void xl_glue_make(struct xl *x)
 	glue_enter(&x->a);
 	x->glue.enter = (xl_enter_fn *)(uintptr_t)enter;
 	glue_exits(x);
+	glue_park(x);
 	glue_miss(x);
 	glue_indirect(x);
 	glue_check(x);

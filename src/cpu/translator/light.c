@@ -54,6 +54,43 @@ uint64_t xl_light_check(struct x86_cpu *cpu, uint64_t block, uint32_t unused)
 	return p && b ? (uintptr_t)(b->host + b->body) : 0;
 }
 
+/* Nothing is wanted of the run loop, and the mode is one we translate. */
+static bool light_may_go_on(struct x86_cpu *cpu)
+{
+	const struct xl *x = cpu->engine;
+
+	return !atomic_load_explicit(&cpu->pending, memory_order_relaxed) &&
+	       !atomic_load_explicit(&x->noted, memory_order_relaxed) &&
+	       cpu->activity == X86_ACTIVE && !xl_must_step(cpu) &&
+	       (cpu->mode & XL_MODE_KEY & ~(X86_MODE_USER | X86_MODE_AC)) ==
+		       x->map_mode;
+}
+
+uint64_t xl_light_insn(struct x86_cpu *cpu, const struct xl_insn *xi)
+{
+	const struct x86_jump *j;
+	unsigned kind;
+
+	if (setjmp(cpu->fault_jmp)) {
+		cpu->insn = NULL;
+		cpu->rip = xi->rip;
+		cpu->word[XL_ARG] = true;
+		return 0;
+	}
+	cpu->rip = xi->rip + xi->insn.len;
+	cpu->insn = &xi->insn;
+	xi->insn.fn(cpu, &xi->insn);
+	cpu->insn = NULL;
+	cpu->word[XL_ARG] = false;
+	if (!light_may_go_on(cpu))
+		return 0;
+	kind = xl_code_kind(cpu->mode);
+	j = &cpu->jump[kind][cpu->rip & (X86_JUMP_SLOTS - 1)];
+	if (j->neg_rip == -cpu->rip)
+		return j->host;
+	return xl_light_indirect(cpu, cpu->rip, kind);
+}
+
 uint64_t xl_light_mxcsr_masked(struct x86_cpu *cpu, uint64_t unused,
 			       uint32_t unused2)
 {

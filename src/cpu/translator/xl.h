@@ -63,6 +63,8 @@ enum xl_exit {
 	XL_EXIT_CHECK,	/* struct xl_block *: its entry check failed */
 	XL_EXIT_FAULT,	/* host pc whose instruction is to be interpreted */
 	XL_EXIT_INSN,	/* linear address of an instruction to interpret */
+	XL_EXIT_DONE,	/* an instruction was executed: rip is current */
+	XL_EXITS
 };
 
 struct xl;
@@ -117,6 +119,12 @@ struct xl_phys {
 	struct xl_phys *next_hash;
 };
 
+/* An instruction of a block that its interpreter handler executes. */
+struct xl_insn {
+	struct x86_insn insn;
+	uint64_t rip; /* linear */
+};
+
 #define XL_HASH_BITS 15
 #define XL_HASH_SIZE (1u << XL_HASH_BITS)
 #define XL_PAGE_HASH 4096u
@@ -131,12 +139,17 @@ struct xl_arena {
 /* Runs translated code; returns an enum xl_exit. */
 typedef unsigned xl_enter_fn(struct x86_cpu *cpu, const uint8_t *code);
 
+/* Vector registers into cpu->fpu, if they hold the guest's. */
+typedef void xl_park_fn(struct x86_cpu *cpu);
+
 /* Addresses (rx) of the generated helpers: glue.c. */
 struct xl_glue {
 	xl_enter_fn *enter;
-	uint8_t *exit[5];	/* by enum xl_exit; argument in T0 */
+	uint8_t *exit[XL_EXITS];	/* by enum xl_exit; argument in T0 */
 	uint8_t *miss[X86_TLB_KINDS][6]; /* by log2 of size, 0..5 */
 	uint8_t *indirect[X86_CODE_KINDS]; /* T0: linear target */
+	xl_park_fn *park;
+	uint8_t *insn;		/* T0: struct xl_insn * */
 	uint8_t *check;		/* T0: struct xl_block * */
 	uint8_t *vec_load;
 };
@@ -185,7 +198,7 @@ struct xl {
 	uint32_t jump_used_count;
 	uint32_t jump_used[8192];
 	bool has_avx;
-	uint64_t blocks, invalidated, flushes, exits[5], interpreted;
+	uint64_t blocks, invalidated, flushes, exits[XL_EXITS], interpreted;
 	/* Notes from other vCPUs: guarded by note_lock. */
 	pthread_mutex_t note_lock;
 	struct xl_note {
@@ -230,7 +243,18 @@ void xl_glue_make(struct xl *x);
 /* --- gen.c -------------------------------------------------------------------- */
 
 /* Modes that the translator handles; others are interpreted. */
-bool xl_mode_ok(uint32_t mode);
+static inline bool xl_mode_ok(uint32_t mode)
+{
+	return (mode & X86_MODE_CODE) == X86_MODE_CODE64 &&
+	       !(mode & X86_MODE_TF);
+}
+/* Does anything want to see every instruction? */
+static inline bool xl_must_step(const struct x86_cpu *cpu)
+{
+	return !xl_mode_ok(cpu->mode) || cpu->int_shadow ||
+	       cpu->rflags & X86_FLAG_RF || cpu->dr[7] & 0xff ||
+	       cpu->xm->trace || cpu->xm->debug;
+}
 /* The mode bits that translated code depends on. */
 #define XL_MODE_KEY                                                            \
 	(X86_MODE_CODE | X86_MODE_USER | X86_MODE_AC | X86_MODE_SSE |          \

@@ -196,6 +196,11 @@ struct x86_cpu {
 	uint64_t intr_count, exception_count, halt_count;
 	uint64_t tlb_miss_count, page_walk_count;
 
+	/*
+	 * NULL, or: the engine may keep the guest's vector registers in the
+	 * host's.  Called before code that could use those: devices.
+	 */
+	void (*park_vectors)(struct x86_cpu *cpu);
 	struct x86_xsave fpu;
 	/* An engine's own words within reach of a segment base at *this. */
 	uint64_t word[16];

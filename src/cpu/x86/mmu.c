@@ -251,6 +251,8 @@ static uint64_t mmu_device_read(struct x86_cpu *cpu, uint64_t gpa,
 		mem_show_mmio(cpu->mem, false, gpa, size, v, "lapic");
 		return v;
 	}
+	if (cpu->park_vectors)
+		cpu->park_vectors(cpu);
 	return mem_mmio_read(cpu->mem, gpa, size);
 }
 
@@ -261,6 +263,8 @@ static void mmu_device_write(struct x86_cpu *cpu, uint64_t gpa, unsigned size,
 		mem_show_mmio(cpu->mem, true, gpa, size, v, "lapic");
 		return;
 	}
+	if (cpu->park_vectors)
+		cpu->park_vectors(cpu);
 	mem_mmio_write(cpu->mem, gpa, size, v);
 }
 
