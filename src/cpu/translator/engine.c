@@ -268,6 +268,7 @@ static enum vcpu_exit xl_step(struct x86_cpu *cpu, struct err *err)
 	enum vcpu_exit exit;
 	bool leave;
 
+	xl_own_thread(cpu->engine);
 	x86_sync_enter(cpu);
 	leave = xl_between(cpu, &exit);
 	if (!leave && cpu->intr_count == before)
