@@ -18,7 +18,7 @@
  * choose the IRQ (lpc.h).
  *
  * Threads: ports and ECAM from any vCPU; one mutex for all of configuration
- * space.
+ * space; BARs are found without a lock.
  */
 #ifndef HOSTEL_DEV_PCI_HOST_H
 #define HOSTEL_DEV_PCI_HOST_H
@@ -54,5 +54,8 @@ struct dev_env *pci_host_env(struct pci_host *host);
 const struct msi_bus *pci_host_msi(struct pci_host *host);
 /* PIRQ 0..3 of a function's INTx pin (1..4). */
 unsigned pci_pirq(unsigned slot, unsigned pin);
+/* For pci.c: sets pd->intx and pd->intx_off (NULL: as is) and the wires. */
+void pci_host_set_intx(struct pci_dev *pd, const bool *intx, const bool *off);
+bool pci_host_get_intx(struct pci_dev *pd);
 
 #endif

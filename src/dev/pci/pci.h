@@ -81,7 +81,8 @@ struct pci_dev {
 	uint8_t defaults[PCI_CONFIG_SIZE]; /* config after reset */
 	struct pci_bar bar[PCI_BARS];
 	unsigned cap_end;
-	bool intx;			 /* guarded by the host's mutex */
+	bool intx;			 /* guarded by the host's intx_lock */
+	bool intx_off;			 /* the same: command bit 10 */
 	/*
 	 * After the guest wrote [offset, offset+size) of config space; NULL:
 	 * nothing to do.  Under the host's mutex.
@@ -102,7 +103,10 @@ int pci_add_cap(struct pci_dev *pd, uint8_t id, unsigned len);
 int pci_attach(struct pci_host *host, struct pci_dev *pd, unsigned slot,
 	       unsigned func, struct err *err);
 
-/* The device's own INTx output. Any thread, not in config_written. */
+/*
+ * The device's own INTx output.  Any thread; the device may hold its own
+ * mutex (lock order: configuration space, device, INTx, interrupt wires).
+ */
 void pci_set_intx(struct pci_dev *pd, bool level);
 
 /* Little-endian access to config or a mask array while building. */
@@ -112,6 +116,7 @@ uint64_t pci_get(const uint8_t *where, unsigned size);
 /* Called by the host for every function. */
 void pci_dev_reset(struct pci_dev *pd);
 void pci_dev_walk(struct pci_dev *pd, struct walk *w);
+/* offset: 0..4095, within its dword; beyond 255 reads 0 (no ECAM extras). */
 uint32_t pci_config_read(struct pci_dev *pd, unsigned offset, unsigned size);
 void pci_config_write(struct pci_dev *pd, unsigned offset, unsigned size,
 		      uint32_t value);
