@@ -10,6 +10,7 @@ uint8_t guest_tss[0x2100] __attribute__((aligned(4096)));
 uint8_t guest_idt[256 * 16] __attribute__((aligned(16)));
 uint8_t guest_user_stack[8192] GUEST_USER_DATA;
 
+#define GUEST_MAX_FAILURES 20
 static unsigned guest_failures;
 static bool guest_armed;
 static void *guest_jump[5];
@@ -36,10 +37,15 @@ void *memset(void *dst, int c, size_t n)
 	return dst;
 }
 
+/* To the debug console and, so that it is seen without one, the serial port. */
 void guest_print(const char *s)
 {
-	for (; *s; s++)
+	for (; *s; s++) {
 		outb(0xe9, *s);
+		for (unsigned i = 0; i < 10000 && !(inb(0x3fd) & 0x20); i++)
+			;
+		outb(0x3f8, *s);
+	}
 }
 
 void guest_print_hex(uint64_t v)
@@ -63,11 +69,17 @@ void guest_exit(unsigned value)
 	}
 }
 
+void guest_finish(void)
+{
+	guest_exit(guest_failures ? GUEST_FAIL : GUEST_PASS);
+}
+
 void guest_check(bool ok, const char *what)
 {
 	if (ok)
 		return;
-	guest_failures++;
+	if (guest_failures++ == GUEST_MAX_FAILURES)
+		guest_exit(GUEST_FAIL);
 	guest_print("FAIL: ");
 	guest_print(what);
 	guest_print("\n");
@@ -162,9 +174,11 @@ unsigned __attribute__((noinline)) guest_try_user(void (*fn)(unsigned long),
 		vector = guest_caught();
 		return vector == GUEST_RETURN_VECTOR ? GUEST_NO_FAULT : vector;
 	}
-	guest_armed = true;
-	sp[1] = arg; /* for 32-bit code */
+	write_flags(guest_jump_flags | 0x40000); /* AC: SMAP may be on */
+	sp[1] = arg;				 /* for 32-bit code */
 	sp[0] = (unsigned long)guest_user_end;
+	write_flags(guest_jump_flags);
+	guest_armed = true;
 	guest_enter_user((unsigned long)fn, (unsigned long)sp, arg);
 }
 
@@ -230,5 +244,5 @@ void guest_start(void)
 	guest_load_tables();
 	guest_set_tss_stack((unsigned long)stack + sizeof(stack));
 	guest_main();
-	guest_exit(guest_failures ? GUEST_FAIL : GUEST_PASS);
+	guest_finish();
 }

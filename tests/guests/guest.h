@@ -63,6 +63,10 @@ void guest_print_hex(uint64_t v);
 void guest_check(bool ok, const char *what);
 void guest_check_eq(uint64_t got, uint64_t want, const char *what);
 _Noreturn void guest_exit(unsigned value);
+/* Passes unless a check failed; guest_main()'s return does the same. */
+_Noreturn void guest_finish(void);
+void *memcpy(void *dst, const void *src, size_t n);
+void *memset(void *dst, int c, size_t n);
 
 #define GUEST_NO_FAULT 0x100u
 unsigned guest_try(void (*fn)(unsigned long arg), unsigned long arg);
