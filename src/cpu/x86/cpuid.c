@@ -19,12 +19,13 @@
 #include <string.h>
 
 #include "cpu/x86/cpu.h"
+#include "cpu/x86/lapic.h"
 #include "cpu/x86/mmu.h"
 
-#define CPUID_MAX_BASIC	   0x16u
-#define CPUID_KVM	   0x40000000u
+#define CPUID_MAX_BASIC    0x16u
+#define CPUID_KVM          0x40000000u
 #define CPUID_KVM_TIMING   0x40000010u
-#define CPUID_EXTENDED	   0x80000000u
+#define CPUID_EXTENDED     0x80000000u
 #define CPUID_MAX_EXTENDED 0x80000008u
 
 /* --- Feature flags ------------------------------------------------------- */
@@ -36,14 +37,18 @@ struct cpuid_bit {
 	uint8_t subleaf;
 	uint8_t reg; /* enum cpuid_reg */
 	uint8_t bit;
-	bool host; /* offered only if the host shows the same bit */
+	bool host;       /* offered only if the host shows the same bit */
 	uint8_t feature; /* enum x86_feature */
 };
 
-#define CPUID_OWN(leaf, sub, reg, bit, feat)                                \
-	{ leaf, sub, CPUID_##reg, bit, false, X86_FEAT_##feat }
-#define CPUID_HOST(leaf, sub, reg, bit, feat)                               \
-	{ leaf, sub, CPUID_##reg, bit, true, X86_FEAT_##feat }
+#define CPUID_OWN(leaf, sub, reg, bit, feat)                        \
+	{                                                           \
+		leaf, sub, CPUID_##reg, bit, false, X86_FEAT_##feat \
+	}
+#define CPUID_HOST(leaf, sub, reg, bit, feat)                      \
+	{                                                          \
+		leaf, sub, CPUID_##reg, bit, true, X86_FEAT_##feat \
+	}
 #define CPUID_PLAIN(leaf, sub, reg, bit) CPUID_OWN(leaf, sub, reg, bit, NONE)
 
 static const struct cpuid_bit cpuid_bits[] = {
@@ -114,12 +119,12 @@ static const struct cpuid_bit cpuid_bits[] = {
 	CPUID_PLAIN(7, 0, EDX, 29), /* IA32_ARCH_CAPABILITIES */
 	CPUID_OWN(0xd, 1, EAX, 0, XSAVEOPT),
 	CPUID_OWN(0xd, 1, EAX, 1, XSAVEC),
-	CPUID_PLAIN(0xd, 1, EAX, 2), /* XGETBV with ECX = 1 */
-	CPUID_PLAIN(CPUID_KVM + 1, 0, EAX, 0),	/* kvmclock, old MSRs */
-	CPUID_PLAIN(CPUID_KVM + 1, 0, EAX, 1),	/* no delay for port I/O */
-	CPUID_PLAIN(CPUID_KVM + 1, 0, EAX, 3),	/* kvmclock */
-	CPUID_PLAIN(CPUID_KVM + 1, 0, EAX, 7),	/* KVM_HC_KICK_CPU */
-	CPUID_PLAIN(CPUID_KVM + 1, 0, EAX, 24), /* kvmclock is stable */
+	CPUID_PLAIN(0xd, 1, EAX, 2),                /* XGETBV with ECX = 1 */
+	CPUID_PLAIN(CPUID_KVM + 1, 0, EAX, 0),      /* kvmclock, old MSRs */
+	CPUID_PLAIN(CPUID_KVM + 1, 0, EAX, 1),      /* no delay for port I/O */
+	CPUID_PLAIN(CPUID_KVM + 1, 0, EAX, 3),      /* kvmclock */
+	CPUID_PLAIN(CPUID_KVM + 1, 0, EAX, 7),      /* KVM_HC_KICK_CPU */
+	CPUID_PLAIN(CPUID_KVM + 1, 0, EAX, 24),     /* kvmclock is stable */
 	CPUID_PLAIN(CPUID_EXTENDED + 1, 0, ECX, 0), /* LAHF in 64-bit code */
 	CPUID_HOST(CPUID_EXTENDED + 1, 0, ECX, 5, LZCNT),
 	CPUID_PLAIN(CPUID_EXTENDED + 1, 0, ECX, 8),  /* PREFETCHW */
@@ -133,10 +138,10 @@ static const struct cpuid_bit cpuid_bits[] = {
 #define CPUID_BITS (sizeof(cpuid_bits) / sizeof(cpuid_bits[0]))
 
 /* What VEX-encoded vector instructions need AVX for. */
-#define CPUID_NEEDS_AVX                                                     \
-	(1ull << X86_FEAT_AVX | 1ull << X86_FEAT_F16C |                     \
-	 1ull << X86_FEAT_FMA | 1ull << X86_FEAT_AVX2 |                     \
-	 1ull << X86_FEAT_VAES | 1ull << X86_FEAT_VPCLMUL)
+#define CPUID_NEEDS_AVX                                                        \
+	(1ull << X86_FEAT_AVX | 1ull << X86_FEAT_F16C | 1ull << X86_FEAT_FMA | \
+	 1ull << X86_FEAT_AVX2 | 1ull << X86_FEAT_VAES |                       \
+	 1ull << X86_FEAT_VPCLMUL)
 
 /* --- The host ------------------------------------------------------------ */
 
@@ -181,8 +186,8 @@ static atomic_ullong cpuid_features;
 
 bool x86_has(enum x86_feature f)
 {
-	uint64_t found = atomic_load_explicit(&cpuid_features,
-					      memory_order_relaxed);
+	uint64_t found =
+		atomic_load_explicit(&cpuid_features, memory_order_relaxed);
 
 	if (!found) {
 		found = cpuid_find_features() | 1ull << 63;
@@ -256,7 +261,7 @@ static void cpuid_tlb(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 
 struct cpuid_cache {
 	uint8_t type, level; /* 1 data, 2 code, 3 both */
-	bool shared;	     /* by all cores of the package */
+	bool shared;         /* by all cores of the package */
 	uint16_t ways;
 	uint32_t sets;
 };
@@ -265,8 +270,8 @@ static void cpuid_caches(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 			 struct x86_cpuid_regs *r)
 {
 	static const struct cpuid_cache caches[] = {
-		{ 1, 1, false, 8, 64 },	   /* 32 KiB */
-		{ 2, 1, false, 8, 64 },	   /* 32 KiB */
+		{ 1, 1, false, 8, 64 },    /* 32 KiB */
+		{ 2, 1, false, 8, 64 },    /* 32 KiB */
 		{ 3, 2, false, 16, 1024 }, /* 1 MiB */
 		{ 3, 3, true, 16, 32768 }, /* 32 MiB */
 	};
@@ -283,8 +288,8 @@ static void cpuid_caches(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 }
 
 /* Threads, one a core; then cores, all in one package. */
-static void cpuid_topology(struct x86_cpu *cpu, uint32_t leaf,
-			   uint32_t subleaf, struct x86_cpuid_regs *r)
+static void cpuid_topology(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
+			   struct x86_cpuid_regs *r)
 {
 	r->ecx = subleaf & 0xff;
 	r->edx = cpu->index;
@@ -328,15 +333,16 @@ static void cpuid_xsave(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 	}
 }
 
-/* TSC = crystal * EBX / EAX. */
+/* TSC = crystal * EBX / EAX.  The crystal also drives the local APIC timer,
+ * as Linux takes for granted. */
 static void cpuid_crystal(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 			  struct x86_cpuid_regs *r)
 {
 	if (cpuid_tsc_khz(cpu) == 0)
 		return;
-	r->eax = X86_CPUID_CRYSTAL_HZ / 1000;
+	r->eax = LAPIC_TIMER_HZ / 1000;
 	r->ebx = cpuid_tsc_khz(cpu);
-	r->ecx = X86_CPUID_CRYSTAL_HZ;
+	r->ecx = LAPIC_TIMER_HZ;
 }
 
 static void cpuid_frequency(struct x86_cpu *cpu, uint32_t leaf,
@@ -360,11 +366,11 @@ static void cpuid_kvm_timing(struct x86_cpu *cpu, uint32_t leaf,
 			     uint32_t subleaf, struct x86_cpuid_regs *r)
 {
 	r->eax = cpuid_tsc_khz(cpu);
-	r->ebx = X86_CPUID_CRYSTAL_HZ / 1000;
+	r->ebx = LAPIC_TIMER_HZ / 1000;
 }
 
-static void cpuid_extended(struct x86_cpu *cpu, uint32_t leaf,
-			   uint32_t subleaf, struct x86_cpuid_regs *r)
+static void cpuid_extended(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
+			   struct x86_cpuid_regs *r)
 {
 	r->eax = CPUID_MAX_EXTENDED;
 }
@@ -445,8 +451,8 @@ void x86_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 	if (!cpuid_has_subleaf(leaf))
 		subleaf = 0;
 	cpuid_flags(leaf, subleaf, out);
-	for (unsigned i = 0;
-	     i < sizeof(cpuid_leaves) / sizeof(cpuid_leaves[0]); i++)
+	for (unsigned i = 0; i < sizeof(cpuid_leaves) / sizeof(cpuid_leaves[0]);
+	     i++)
 		if (leaf >= cpuid_leaves[i].first &&
 		    leaf <= cpuid_leaves[i].last) {
 			cpuid_leaves[i].fn(cpu, leaf, subleaf, out);

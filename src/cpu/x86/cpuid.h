@@ -21,37 +21,30 @@ struct x86_cpu;
 #define X86_CPUID_LINEAR_BITS 48
 
 /*
- * The clock behind CPUID.15h, which is also what the local APIC timer counts:
- * 1 GHz, as under KVM.
- */
-#define X86_CPUID_CRYSTAL_HZ 1000000000u
-
-/*
  * IA32_ARCH_CAPABILITIES (MSR 10Ah): which bugs the processor does not have.
  * SDM volume 4, table 2-2.
  */
-#define X86_ARCH_CAP_RDCL_NO	   (1ull << 0)	/* Meltdown, L1TF */
-#define X86_ARCH_CAP_SKIP_L1DFL	   (1ull << 3)
-#define X86_ARCH_CAP_SSB_NO	   (1ull << 4)
-#define X86_ARCH_CAP_MDS_NO	   (1ull << 5)
-#define X86_ARCH_CAP_PSCHANGE_NO   (1ull << 6)	/* iTLB multihit */
-#define X86_ARCH_CAP_TAA_NO	   (1ull << 8)
-#define X86_ARCH_CAP_SBDR_SSDP_NO  (1ull << 13) /* MMIO stale data */
-#define X86_ARCH_CAP_FBSDP_NO	   (1ull << 14)
-#define X86_ARCH_CAP_PSDP_NO	   (1ull << 15)
-#define X86_ARCH_CAP_BHI_NO	   (1ull << 20)
-#define X86_ARCH_CAP_PBRSB_NO	   (1ull << 24)
-#define X86_ARCH_CAP_GDS_NO	   (1ull << 26)
-#define X86_ARCH_CAP_RFDS_NO	   (1ull << 27)
-#define X86_ARCH_CAP_ITS_NO	   (1ull << 62)
-#define X86_ARCH_CAPABILITIES                                               \
-	(X86_ARCH_CAP_RDCL_NO | X86_ARCH_CAP_SKIP_L1DFL |                   \
-	 X86_ARCH_CAP_SSB_NO | X86_ARCH_CAP_MDS_NO |                        \
-	 X86_ARCH_CAP_PSCHANGE_NO | X86_ARCH_CAP_TAA_NO |                   \
-	 X86_ARCH_CAP_SBDR_SSDP_NO | X86_ARCH_CAP_FBSDP_NO |                \
-	 X86_ARCH_CAP_PSDP_NO | X86_ARCH_CAP_BHI_NO |                       \
-	 X86_ARCH_CAP_PBRSB_NO | X86_ARCH_CAP_GDS_NO |                      \
-	 X86_ARCH_CAP_RFDS_NO | X86_ARCH_CAP_ITS_NO)
+#define X86_ARCH_CAP_RDCL_NO      (1ull << 0) /* Meltdown, L1TF */
+#define X86_ARCH_CAP_SKIP_L1DFL   (1ull << 3)
+#define X86_ARCH_CAP_SSB_NO       (1ull << 4)
+#define X86_ARCH_CAP_MDS_NO       (1ull << 5)
+#define X86_ARCH_CAP_PSCHANGE_NO  (1ull << 6) /* iTLB multihit */
+#define X86_ARCH_CAP_TAA_NO       (1ull << 8)
+#define X86_ARCH_CAP_SBDR_SSDP_NO (1ull << 13) /* MMIO stale data */
+#define X86_ARCH_CAP_FBSDP_NO     (1ull << 14)
+#define X86_ARCH_CAP_PSDP_NO      (1ull << 15)
+#define X86_ARCH_CAP_BHI_NO       (1ull << 20)
+#define X86_ARCH_CAP_PBRSB_NO     (1ull << 24)
+#define X86_ARCH_CAP_GDS_NO       (1ull << 26)
+#define X86_ARCH_CAP_RFDS_NO      (1ull << 27)
+#define X86_ARCH_CAP_ITS_NO       (1ull << 62)
+#define X86_ARCH_CAPABILITIES                                                 \
+	(X86_ARCH_CAP_RDCL_NO | X86_ARCH_CAP_SKIP_L1DFL |                     \
+	 X86_ARCH_CAP_SSB_NO | X86_ARCH_CAP_MDS_NO |                          \
+	 X86_ARCH_CAP_PSCHANGE_NO | X86_ARCH_CAP_TAA_NO |                     \
+	 X86_ARCH_CAP_SBDR_SSDP_NO | X86_ARCH_CAP_FBSDP_NO |                  \
+	 X86_ARCH_CAP_PSDP_NO | X86_ARCH_CAP_BHI_NO | X86_ARCH_CAP_PBRSB_NO | \
+	 X86_ARCH_CAP_GDS_NO | X86_ARCH_CAP_RFDS_NO | X86_ARCH_CAP_ITS_NO)
 
 struct x86_cpuid_regs {
 	uint32_t eax, ebx, ecx, edx;
@@ -66,14 +59,38 @@ void x86_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 /* Features an instruction may need (x86_desc.feature). */
 enum x86_feature {
 	X86_FEAT_NONE,
-	X86_FEAT_CX16, X86_FEAT_SSE3, X86_FEAT_SSSE3, X86_FEAT_SSE41,
-	X86_FEAT_SSE42, X86_FEAT_AES, X86_FEAT_PCLMUL, X86_FEAT_SHA,
-	X86_FEAT_AVX, X86_FEAT_F16C, X86_FEAT_FMA, X86_FEAT_AVX2,
-	X86_FEAT_BMI1, X86_FEAT_BMI2, X86_FEAT_ADX, X86_FEAT_MOVBE,
-	X86_FEAT_POPCNT, X86_FEAT_LZCNT, X86_FEAT_RDRAND, X86_FEAT_RDSEED,
-	X86_FEAT_RDPID, X86_FEAT_FSGSBASE, X86_FEAT_XSAVE, X86_FEAT_XSAVEOPT,
-	X86_FEAT_XSAVEC, X86_FEAT_INVPCID, X86_FEAT_CLFLUSHOPT, X86_FEAT_CLWB,
-	X86_FEAT_VAES, X86_FEAT_VPCLMUL, X86_FEAT_GFNI, X86_FEAT_MOVDIRI,
+	X86_FEAT_CX16,
+	X86_FEAT_SSE3,
+	X86_FEAT_SSSE3,
+	X86_FEAT_SSE41,
+	X86_FEAT_SSE42,
+	X86_FEAT_AES,
+	X86_FEAT_PCLMUL,
+	X86_FEAT_SHA,
+	X86_FEAT_AVX,
+	X86_FEAT_F16C,
+	X86_FEAT_FMA,
+	X86_FEAT_AVX2,
+	X86_FEAT_BMI1,
+	X86_FEAT_BMI2,
+	X86_FEAT_ADX,
+	X86_FEAT_MOVBE,
+	X86_FEAT_POPCNT,
+	X86_FEAT_LZCNT,
+	X86_FEAT_RDRAND,
+	X86_FEAT_RDSEED,
+	X86_FEAT_RDPID,
+	X86_FEAT_FSGSBASE,
+	X86_FEAT_XSAVE,
+	X86_FEAT_XSAVEOPT,
+	X86_FEAT_XSAVEC,
+	X86_FEAT_INVPCID,
+	X86_FEAT_CLFLUSHOPT,
+	X86_FEAT_CLWB,
+	X86_FEAT_VAES,
+	X86_FEAT_VPCLMUL,
+	X86_FEAT_GFNI,
+	X86_FEAT_MOVDIRI,
 	X86_FEAT_NEVER, /* decoded, never offered */
 	X86_FEAT_COUNT,
 };

@@ -30,17 +30,20 @@
  * 1 + enum x86_sreg.
  */
 enum {
-	DECODE_PFX_66 = 8, DECODE_PFX_67, DECODE_PFX_LOCK, DECODE_PFX_REP,
+	DECODE_PFX_66 = 8,
+	DECODE_PFX_67,
+	DECODE_PFX_LOCK,
+	DECODE_PFX_REP,
 	DECODE_PFX_REX,
 };
 
 static const uint8_t decode_prefix[256] = {
-	[0x26] = 1 + X86_ES,	     [0x2e] = 1 + X86_CS,
-	[0x36] = 1 + X86_SS,	     [0x3e] = 1 + X86_DS,
-	[0x64] = 1 + X86_FS,	     [0x65] = 1 + X86_GS,
-	[0x66] = DECODE_PFX_66,	     [0x67] = DECODE_PFX_67,
-	[0xf0] = DECODE_PFX_LOCK,    [0xf2] = DECODE_PFX_REP,
-	[0xf3] = DECODE_PFX_REP,     [0x40 ... 0x4f] = DECODE_PFX_REX,
+	[0x26] = 1 + X86_ES,      [0x2e] = 1 + X86_CS,
+	[0x36] = 1 + X86_SS,      [0x3e] = 1 + X86_DS,
+	[0x64] = 1 + X86_FS,      [0x65] = 1 + X86_GS,
+	[0x66] = DECODE_PFX_66,   [0x67] = DECODE_PFX_67,
+	[0xf0] = DECODE_PFX_LOCK, [0xf2] = DECODE_PFX_REP,
+	[0xf3] = DECODE_PFX_REP,  [0x40 ... 0x4f] = DECODE_PFX_REX,
 };
 
 /* 64-bit code ignores the overrides of segments without a base. */
@@ -86,7 +89,8 @@ static bool decode_one_prefix(struct decode *d, uint8_t b)
 	return true;
 }
 
-/* --- opcode ---------------------------------------------------------------- */
+/* --- opcode ----------------------------------------------------------------
+ */
 
 /*
  * VEX (SDM volume 2, 2.3.5):
@@ -162,7 +166,8 @@ static void decode_opcode(struct decode *d, uint8_t b)
 	in->opcode = b;
 }
 
-/* --- choosing the row -------------------------------------------------------- */
+/* --- choosing the row --------------------------------------------------------
+ */
 
 static uint16_t decode_key(const struct decode *d)
 {
@@ -211,7 +216,8 @@ static const struct x86_desc *decode_row(struct decode *d)
 	return NULL;
 }
 
-/* --- sizes ------------------------------------------------------------------- */
+/* --- sizes -------------------------------------------------------------------
+ */
 
 /* Operand and address size; SDM volume 1, 3.6; volume 2, 2.2.1.7. */
 static void decode_sizes(struct decode *d)
@@ -244,7 +250,8 @@ static void decode_address_size(struct decode *d)
 		d->in->addrsize = (d->code == X86_MODE_CODE16) != other ? 2 : 4;
 }
 
-/* --- putting it together ---------------------------------------------------------- */
+/* --- putting it together
+ * ---------------------------------------------------------- */
 
 /* LOCK needs an instruction that allows it, and memory to lock. */
 static bool decode_lock_ok(const struct decode *d)

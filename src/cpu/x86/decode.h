@@ -16,18 +16,18 @@ struct decode {
 	struct x86_insn *in;
 	const uint8_t *bytes;
 	unsigned pos, len; /* len: at most 15 */
-	bool overrun;	   /* a byte past len was wanted */
-	bool bad;	   /* undefined for a reason of its own */
+	bool overrun;      /* a byte past len was wanted */
+	bool bad;          /* undefined for a reason of its own */
 	bool code64;
-	bool legacy_mode; /* real or virtual-8086: no VEX */
-	uint8_t code;	  /* X86_MODE_CODE16, 32, 64 */
-	uint8_t rex;	  /* DECODE_REX_*; of VEX too */
-	uint8_t rep;	  /* last of F2, F3; or 0 */
+	bool legacy_mode;  /* real or virtual-8086: no VEX */
+	uint8_t code;      /* X86_MODE_CODE16, 32, 64 */
+	uint8_t rex;       /* DECODE_REX_*; of VEX too */
+	uint8_t rep;       /* last of F2, F3; or 0 */
 	uint8_t mandatory; /* prefix in the key: 0, 1 (66), 2 (F3), 3 (F2) */
-	uint8_t table;	  /* enum optable_map */
-	uint8_t veclen;	  /* 16, 32 */
+	uint8_t table;     /* enum optable_map */
+	uint8_t veclen;    /* 16, 32 */
 	bool has66, lock, vex_l;
-	bool vvvv_used;	   /* VEX.vvvv is not 1111 */
+	bool vvvv_used; /* VEX.vvvv is not 1111 */
 };
 
 /* The next byte; 0 and `overrun` past the end. */

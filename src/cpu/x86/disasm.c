@@ -22,15 +22,15 @@ static ZyanStatus disasm_decoder(ZydisDecoder *decoder, unsigned mode)
 					ZYDIS_STACK_WIDTH_32);
 	default:
 		return ZydisDecoderInit(decoder,
-					mode & (X86_MODE_REAL | X86_MODE_VM86) ?
-						ZYDIS_MACHINE_MODE_REAL_16 :
-						ZYDIS_MACHINE_MODE_LEGACY_16,
+					mode & (X86_MODE_REAL | X86_MODE_VM86)
+						? ZYDIS_MACHINE_MODE_REAL_16
+						: ZYDIS_MACHINE_MODE_LEGACY_16,
 					ZYDIS_STACK_WIDTH_16);
 	}
 }
 
-void x86_disasm(char *out, unsigned out_len, const uint8_t *bytes,
-		unsigned len, unsigned mode, uint64_t rip)
+void x86_disasm(char *out, unsigned out_len, const uint8_t *bytes, unsigned len,
+		unsigned mode, uint64_t rip)
 {
 	ZydisDecoder decoder;
 	ZydisFormatter formatter;

@@ -63,14 +63,15 @@ static unsigned operand_size(const struct decode *d, unsigned size)
 	}
 }
 
-/* --- memory ------------------------------------------------------------------ */
+/* --- memory ------------------------------------------------------------------
+ */
 
 /* SDM volume 2, table 2-1. */
 static void operand_mem16(struct decode *d, unsigned mod, unsigned rm)
 {
 	static const uint8_t base[8] = { X86_RBX, X86_RBX, X86_RBP, X86_RBP,
 					 X86_RSI, X86_RDI, X86_RBP, X86_RBX };
-	static const uint8_t index[8] = { X86_RSI,    X86_RDI,	  X86_RSI,
+	static const uint8_t index[8] = { X86_RSI,    X86_RDI,    X86_RSI,
 					  X86_RDI,    X86_NO_REG, X86_NO_REG,
 					  X86_NO_REG, X86_NO_REG };
 	struct x86_insn *in = d->in;
@@ -133,7 +134,8 @@ static void operand_mem(struct decode *d)
 		in->seg = X86_SS;
 }
 
-/* --- registers, immediates ---------------------------------------------------- */
+/* --- registers, immediates
+ * ---------------------------------------------------- */
 
 static unsigned operand_rm(const struct decode *d)
 {
@@ -152,7 +154,7 @@ static bool operand_is_mem(const struct decode *d)
 
 /* Without REX, byte registers 4..7 are AH, CH, DH, BH. */
 static void operand_gpr(const struct decode *d, struct x86_operand *o,
-		       unsigned reg)
+			unsigned reg)
 {
 	o->kind = X86_OPND_GPR;
 	o->reg = reg;
@@ -244,16 +246,15 @@ static void operand_s(struct decode *d, struct x86_operand *o,
 		      const struct optable_spec *spec)
 {
 	operand_set(o, X86_OPND_SREG, d->in->modrm >> 3 & 7);
-	if (o->reg > X86_GS ||
-	    (o->reg == X86_CS && (o->access & X86_ACC_W)))
+	if (o->reg > X86_GS || (o->reg == X86_CS && (o->access & X86_ACC_W)))
 		d->bad = true;
 }
 
 static void operand_c(struct decode *d, struct x86_operand *o,
 		      const struct optable_spec *spec)
 {
-	static const uint16_t known = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4 |
-				      1 << 8;
+	static const uint16_t known =
+		1 << 0 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 8;
 
 	operand_set(o, X86_OPND_CREG, operand_reg(d));
 	if (!(known >> o->reg & 1))
@@ -331,7 +332,8 @@ static void operand_offs(struct decode *d, struct x86_operand *o,
 		in->disp = (int32_t)in->imm;
 }
 
-/* --- vectors -------------------------------------------------------------------- */
+/* --- vectors
+ * -------------------------------------------------------------------- */
 
 /* MMX registers take no heed of REX. */
 static void operand_p(struct decode *d, struct x86_operand *o,
