@@ -192,19 +192,19 @@ static bool loop_wait_idle(struct loop *loop, const void *what)
 
 /* --- Timers --------------------------------------------------------------- */
 
-static void heap_put(struct loop *loop, unsigned pos, struct timer *t)
+static void loop_heap_put(struct loop *loop, unsigned pos, struct timer *t)
 {
 	loop->heap[pos] = t;
 	t->heap_pos = pos;
 }
 
 /* Moves t, which may stand wrong at `pos`, to where it belongs. */
-static void heap_fix(struct loop *loop, unsigned pos, struct timer *t)
+static void loop_heap_fix(struct loop *loop, unsigned pos, struct timer *t)
 {
 	struct timer **h = loop->heap;
 
 	for (; pos > 1 && h[pos / 2]->deadline > t->deadline; pos /= 2)
-		heap_put(loop, pos, h[pos / 2]);
+		loop_heap_put(loop, pos, h[pos / 2]);
 	for (;;) {
 		unsigned kid = pos * 2;
 
@@ -215,13 +215,13 @@ static void heap_fix(struct loop *loop, unsigned pos, struct timer *t)
 			kid++;
 		if (h[kid]->deadline >= t->deadline)
 			break;
-		heap_put(loop, pos, h[kid]);
+		loop_heap_put(loop, pos, h[kid]);
 		pos = kid;
 	}
-	heap_put(loop, pos, t);
+	loop_heap_put(loop, pos, t);
 }
 
-static void heap_add(struct loop *loop, struct timer *t)
+static void loop_heap_add(struct loop *loop, struct timer *t)
 {
 	if (loop->heap_len + 1 >= loop->heap_cap) {
 		loop->heap_cap = loop->heap_cap ? loop->heap_cap * 2 : 64;
@@ -230,17 +230,17 @@ static void heap_add(struct loop *loop, struct timer *t)
 		if (!loop->heap)
 			abort(); /* a guest cannot go on without its timers */
 	}
-	heap_fix(loop, ++loop->heap_len, t);
+	loop_heap_fix(loop, ++loop->heap_len, t);
 }
 
-static void heap_remove(struct loop *loop, struct timer *t)
+static void loop_heap_remove(struct loop *loop, struct timer *t)
 {
 	unsigned pos = t->heap_pos;
 	struct timer *last = loop->heap[loop->heap_len--];
 
 	t->heap_pos = 0;
 	if (last != t)
-		heap_fix(loop, pos, last);
+		loop_heap_fix(loop, pos, last);
 }
 
 static void loop_set_timerfd(struct loop *loop, uint64_t mono)
@@ -280,9 +280,9 @@ void timer_arm(struct timer *t, uint64_t deadline)
 	pthread_mutex_lock(&loop->lock);
 	t->deadline = deadline;
 	if (t->heap_pos)
-		heap_fix(loop, t->heap_pos, t);
+		loop_heap_fix(loop, t->heap_pos, t);
 	else
-		heap_add(loop, t);
+		loop_heap_add(loop, t);
 	if (t->heap_pos == 1)
 		loop_earliest_changed(loop);
 	pthread_mutex_unlock(&loop->lock);
@@ -292,7 +292,7 @@ void timer_cancel(struct timer *t)
 {
 	pthread_mutex_lock(&t->loop->lock);
 	if (t->heap_pos)
-		heap_remove(t->loop, t);
+		loop_heap_remove(t->loop, t);
 	pthread_mutex_unlock(&t->loop->lock);
 }
 
@@ -303,7 +303,7 @@ void timer_disarm(struct timer *t)
 	pthread_mutex_lock(&loop->lock);
 	do /* the callback that we wait for may arm the timer again */
 		if (t->heap_pos)
-			heap_remove(loop, t);
+			loop_heap_remove(loop, t);
 	while (loop_wait_idle(loop, t));
 	pthread_mutex_unlock(&loop->lock);
 }
@@ -336,7 +336,7 @@ static void loop_run_timers(struct loop *loop)
 		void (*fn)(void *opaque) = t->fn;
 		void *opaque = t->opaque;
 
-		heap_remove(loop, t);
+		loop_heap_remove(loop, t);
 		loop_begin(loop, t);
 		fn(opaque);
 		loop_finish(loop);
