@@ -112,6 +112,8 @@ static void run_step(struct vcpu_thread *t)
 	enum vcpu_exit exit;
 
 	pthread_mutex_unlock(&vm->run->lock);
+	/* What stopped it has been answered, and would end the step early. */
+	atomic_fetch_and(&t->cpu->pending, ~X86_PEND_KICK);
 	exit = vm->xm.engine_ops->step(t->cpu, &err);
 	pthread_mutex_lock(&vm->run->lock);
 	t->step = false;
