@@ -13,12 +13,13 @@
  *	|  payload       | + payload_offset, payload_length bytes
  *	+----------------+
  *
- * The decompressor is 70 million guest instructions that the host does better:
- * the payload is unpacked here to the ELF kernel inside, its segments are
- * put at the physical addresses it was linked for, and it is entered where
- * the decompressor would jump to, with the same registers: rsi (esi) points
- * at the zero page, low memory is mapped one to one.  At its linked address a
- * kernel needs none of the relocations that the decompressor would apply.
+ * The decompressor costs a guest thousands of millions of instructions (4.5e9
+ * for xz and Debian's 6.1), which the host does better: the payload is
+ * unpacked here to the ELF kernel inside, its segments are put at the physical
+ * addresses it was linked for, and it is entered where the decompressor would
+ * jump to, with the same registers: rsi (esi) points at the zero page, low
+ * memory is mapped one to one.  At its linked address a kernel needs none of
+ * the relocations that the decompressor would apply.
  *
  * Where that cannot be (unknown or damaged packing, no ELF inside, a kernel
  * that was linked for memory the guest has not), the image is loaded as a boot
