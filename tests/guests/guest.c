@@ -241,6 +241,8 @@ void guest_start(void)
 {
 	static uint8_t stack[16384] __attribute__((aligned(16)));
 
+	outb(0x21, 0xff); /* firmware may have left the 8259s open */
+	outb(0xa1, 0xff);
 	guest_load_tables();
 	guest_set_tss_stack((unsigned long)stack + sizeof(stack));
 	guest_main();

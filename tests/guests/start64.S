@@ -38,14 +38,14 @@ _start:
 	loop	3b
 	movl	$guest_pdpt + 7, guest_pml4
 	movl	$0, guest_pml4 + 4
-	/* long mode, NX, SYSCALL */
+	/* long mode, NX */
 	mov	$0x20, %eax
 	mov	%eax, %cr4
 	mov	$guest_pml4, %eax
 	mov	%eax, %cr3
 	mov	$0xc0000080, %ecx
 	rdmsr
-	or	$0x901, %eax
+	or	$0x900, %eax
 	wrmsr
 	mov	%cr0, %eax
 	and	$0xfffffff3, %eax	/* EM, TS */
