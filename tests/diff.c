@@ -56,6 +56,19 @@ static void diff_apply_patch(struct diff_run *run)
 	memcpy(run->guest_data + at, run->c.patch, run->c.patch_len);
 }
 
+/* Before the engine runs it, which may not come back. */
+static void diff_tell(const struct diff_run *run)
+{
+	const struct diff_case *c = &run->c;
+
+	fprintf(stderr, "case %llu %s", (unsigned long long)c->number,
+		c->insn.desc->name);
+	for (unsigned i = 0; i < c->len; i++)
+		fprintf(stderr, " %02x", c->bytes[i]);
+	fprintf(stderr, ": vector %d rip %llx\n", run->host.vector,
+		(unsigned long long)run->host.rip);
+}
+
 static void diff_show(struct diff_run *run, const char *text)
 {
 	char dis[128];
@@ -63,12 +76,10 @@ static void diff_show(struct diff_run *run, const char *text)
 
 	if ((*c->shown)++ >= run->o->max_shown)
 		return;
-	x86_disasm(dis, sizeof(dis), c->bytes, c->insn.len, c->mode,
-		   DIFF_INSN);
-	printf("--seed %llu --case %llu%s%s: %s |",
-	       (unsigned long long)c->seed, (unsigned long long)c->number,
-	       run->o->only ? " --only " : "", run->o->only ? run->o->only : "",
-	       dis);
+	x86_disasm(dis, sizeof(dis), c->bytes, c->insn.len, c->mode, DIFF_INSN);
+	printf("--seed %llu --case %llu%s%s: %s |", (unsigned long long)c->seed,
+	       (unsigned long long)c->number, run->o->only ? " --only " : "",
+	       run->o->only ? run->o->only : "", dis);
 	for (unsigned i = 0; i < c->insn.len; i++)
 		printf(" %02x", c->bytes[i]);
 	printf(" |%s\n", text);
@@ -97,10 +108,9 @@ static void diff_one(struct diff_run *run, uint64_t number)
 
 	diff_gen_case(run->gen, &run->c, run->o->seed, number);
 	diff_apply_patch(run);
-	if (run->o->verbose)
-		printf("case %llu %s\n", (unsigned long long)number,
-		       run->c.insn.desc->name);
 	diff_native_run(&run->c, &run->host);
+	if (run->o->verbose)
+		diff_tell(run);
 	diff_guest_run(run->guest, &run->c, &run->out);
 	diff_normalize_mask(run);
 	run->done++;
@@ -117,19 +127,22 @@ static int diff_setup(struct diff_run *run)
 {
 	struct diff_rand r;
 
-	if (diff_native_init() < 0) {
-		fprintf(stderr, "diff: cannot prepare the native side\n");
-		return 2;
-	}
 	run->gen = diff_gen_new(X86_MODE_CODE64, run->o->only);
 	if (!run->gen) {
 		fprintf(stderr, "diff: no instruction to test\n");
 		return 2;
 	}
+	if (!run->o->only && diff_gen_missing(run->gen, stderr))
+		return 2;
 	run->guest = diff_guest_new(run->o->engine);
 	if (!run->guest) {
 		fprintf(stderr, "diff: cannot make a guest with engine %s\n",
 			run->o->engine);
+		return 2;
+	}
+	/* After the engine, whose signal handlers it covers. */
+	if (diff_native_init() < 0) {
+		fprintf(stderr, "diff: cannot prepare the native side\n");
 		return 2;
 	}
 	run->host_data = diff_native_data();
@@ -181,19 +194,36 @@ static bool diff_parse(struct diff_options *o, int argc, char **argv)
 
 	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (opt) {
-		case 'e': o->engine = optarg; break;
-		case 's': o->seed = strtoull(optarg, NULL, 0); break;
-		case 'n': o->cases = strtoull(optarg, NULL, 0); break;
+		case 'e':
+			o->engine = optarg;
+			break;
+		case 's':
+			o->seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'n':
+			o->cases = strtoull(optarg, NULL, 0);
+			break;
 		case 'c':
 			o->first = strtoull(optarg, NULL, 0);
 			o->cases = 1;
 			break;
-		case 'o': o->only = optarg; break;
-		case 't': o->seconds = strtod(optarg, NULL); break;
-		case 'm': o->max_shown = (unsigned)atoi(optarg); break;
-		case 'v': o->coverage = true; break;
-		case 'V': o->verbose = true; break;
-		default: return false;
+		case 'o':
+			o->only = optarg;
+			break;
+		case 't':
+			o->seconds = strtod(optarg, NULL);
+			break;
+		case 'm':
+			o->max_shown = (unsigned)atoi(optarg);
+			break;
+		case 'v':
+			o->coverage = true;
+			break;
+		case 'V':
+			o->verbose = true;
+			break;
+		default:
+			return false;
 		}
 	}
 	return optind == argc;

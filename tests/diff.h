@@ -26,14 +26,15 @@
 #include "cpu/x86/cpu.h"
 #include "cpu/x86/insn.h"
 
-#define DIFF_CODE	0x15357000ull
-#define DIFF_INSN	(DIFF_CODE + 0x800)
-#define DIFF_DATA	0x1ffff000ull /* the read-only page */
-#define DIFF_DATA_RW	0x20000000ull
-#define DIFF_DATA_END	0x20002000ull
+#define DIFF_CODE       0x15357000ull
+#define DIFF_INSN       (DIFF_CODE + 0x800)
+#define DIFF_DATA       0x1ffff000ull /* the read-only page */
+#define DIFF_DATA_RW    0x20000000ull
+#define DIFF_DATA_END   0x20002000ull
 #define DIFF_DATA_BYTES (DIFF_DATA_END - DIFF_DATA)
-#define DIFF_PATCH_MAX	1024
-#define DIFF_NO_VECTOR	(-1)
+#define DIFF_CODE_BYTES 64 /* written for each case; then INT3s */
+#define DIFF_PATCH_MAX  1024
+#define DIFF_NO_VECTOR  (-1)
 
 /* What a program can see; vector, error, cr2: how the instruction ended. */
 struct diff_state {
@@ -46,11 +47,12 @@ struct diff_state {
 
 struct diff_case {
 	uint64_t seed, number;
-	unsigned mode;	  /* X86_MODE_CODE64 or X86_MODE_CODE32 */
+	unsigned mode; /* X86_MODE_CODE64 or X86_MODE_CODE32 */
 	struct x86_insn insn;
 	uint8_t bytes[32];
-	unsigned *shown;  /* differences shown of the same row */
-	bool uses_fpu;	  /* fpu is loaded and compared */
+	unsigned len;    /* of the code */
+	unsigned *shown; /* differences shown of the same row */
+	bool uses_fpu;   /* fpu is loaded and compared */
 	struct diff_state in;
 	uint64_t operand; /* linear address of the memory operand */
 	/* Memory at patch_at, within the writable pages. */
@@ -59,19 +61,23 @@ struct diff_case {
 	uint8_t patch[DIFF_PATCH_MAX];
 };
 
-/* --- diff_case.c ------------------------------------------------------------- */
+/* --- diff_case.c -------------------------------------------------------------
+ */
 
 struct diff_gen;
 /* only: NULL, or an instruction's name.  NULL: there is none of that name. */
 struct diff_gen *diff_gen_new(unsigned mode, const char *only);
 void diff_gen_free(struct diff_gen *g);
 unsigned diff_gen_rows(const struct diff_gen *g);
+/* Names rows that no case can reach though nothing says why; how many. */
+unsigned diff_gen_missing(const struct diff_gen *g, FILE *out);
 /* How many cases a row had so far; for coverage. */
 void diff_gen_report(const struct diff_gen *g, FILE *out);
 void diff_gen_case(struct diff_gen *g, struct diff_case *c, uint64_t seed,
 		   uint64_t number);
 
-/* --- diff_native.c ----------------------------------------------------------- */
+/* --- diff_native.c -----------------------------------------------------------
+ */
 
 int diff_native_init(void);
 /* The two writable pages, and the page before them. */
@@ -80,17 +86,25 @@ uint8_t *diff_native_data(void);
 int diff_native_protect(void);
 void diff_native_run(const struct diff_case *c, struct diff_state *out);
 
-/* --- diff_guest.c ------------------------------------------------------------ */
+/*
+ * From vector and rip as an exception reports them: what an instruction
+ * raised stays; INT3s and faults behind or elsewhere mean that it completed.
+ */
+void diff_outcome(const struct diff_case *c, struct diff_state *s);
+
+/* --- diff_guest.c ------------------------------------------------------------
+ */
 
 struct diff_guest;
-/* engine: "interpreter" or "translator". */
+/* engine: "interpreter" (one instruction), "interpreter-run", "translator" */
 struct diff_guest *diff_guest_new(const char *engine);
 void diff_guest_free(struct diff_guest *g);
 uint8_t *diff_guest_data(struct diff_guest *g);
 void diff_guest_run(struct diff_guest *g, const struct diff_case *c,
 		    struct diff_state *out);
 
-/* --- diff_compare.c ---------------------------------------------------------- */
+/* --- diff_compare.c ----------------------------------------------------------
+ */
 
 /* Writes what differs into text; returns how many things do. */
 unsigned diff_compare(const struct diff_case *c, const struct diff_state *host,

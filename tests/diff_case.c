@@ -19,9 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/fpu.h"
 
-/* --- What is left out, and why ----------------------------------------------- */
+/* --- What is left out, and why -----------------------------------------------
+ */
 
 static const struct {
 	uint16_t op;
@@ -64,6 +66,15 @@ static const struct {
 	{ X86_SYSEXIT, "#UD on AMD, #GP on Intel" },
 };
 
+static bool diff_op_left_out(unsigned op)
+{
+	for (unsigned i = 0;
+	     i < sizeof(diff_left_out) / sizeof(diff_left_out[0]); i++)
+		if (diff_left_out[i].op == op)
+			return true;
+	return false;
+}
+
 /*
  * What AMD's processors do otherwise than Intel's, whom the decoder follows:
  * 66 makes a near branch 16 bits wide in 64-bit code too; register forms of
@@ -94,14 +105,11 @@ static bool diff_is_left_out(const struct x86_insn *insn)
 {
 	if (insn->op == X86_MOV_SREG && insn->o[0].kind == X86_OPND_SREG)
 		return true;
-	for (unsigned i = 0;
-	     i < sizeof(diff_left_out) / sizeof(diff_left_out[0]); i++)
-		if (diff_left_out[i].op == insn->op)
-			return true;
-	return false;
+	return diff_op_left_out(insn->op);
 }
 
-/* --- Templates --------------------------------------------------------------- */
+/* --- Templates ---------------------------------------------------------------
+ */
 
 struct diff_template {
 	const struct x86_desc *desc;
@@ -213,9 +221,9 @@ static void diff_try_modrm(struct diff_gen *g, struct diff_template *t,
 
 static bool diff_is_prefix(const struct diff_template *t)
 {
-	static const uint8_t prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65,
-					    0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x0f,
-					    0xc4, 0xc5 };
+	static const uint8_t prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64,
+					    0x65, 0x66, 0x67, 0xf0, 0xf2,
+					    0xf3, 0x0f, 0xc4, 0xc5 };
 
 	if (t->map == 1 && !t->vex)
 		return t->opcode == 0x38 || t->opcode == 0x3a;
@@ -230,9 +238,12 @@ static void diff_try_all(struct diff_gen *g, const char *only)
 	/* bits: 0..7 opcode, 8..9 pp, 10 W, 11..12 map, 13 L, 14 VEX */
 	for (unsigned i = 0; i < 1u << 15; i++) {
 		struct diff_template t = {
-			.opcode = (uint8_t)i,	   .pp = i >> 8 & 3,
-			.w = i >> 10 & 1,	   .map = i >> 11 & 3,
-			.l = i >> 13 & 1,	   .vex = i >> 14 & 1,
+			.opcode = (uint8_t)i,
+			.pp = i >> 8 & 3,
+			.w = i >> 10 & 1,
+			.map = i >> 11 & 3,
+			.l = i >> 13 & 1,
+			.vex = i >> 14 & 1,
 		};
 
 		if ((t.vex ? t.map == 0 : t.l) || diff_is_prefix(&t))
@@ -294,6 +305,41 @@ unsigned diff_gen_rows(const struct diff_gen *g)
 	return g->row_count;
 }
 
+/* Rows of which diff_is_left_out() and diff_is_vendors() leave nothing. */
+static bool diff_row_left_out(const struct diff_gen *g,
+			      const struct x86_desc *d)
+{
+	return diff_op_left_out(d->op) ||
+	       (d->op == X86_MOV_SREG && d->first == 0x8e) ||
+	       (d->op == X86_NOP && d->first == 0x0d && g->host_is_amd);
+}
+
+static bool diff_gen_has(const struct diff_gen *g, const struct x86_desc *d)
+{
+	for (unsigned i = 0; i < g->row_count; i++)
+		if (g->t[g->rows[i].first].desc == d)
+			return true;
+	return false;
+}
+
+unsigned diff_gen_missing(const struct diff_gen *g, FILE *out)
+{
+	unsigned wrong_mode =
+		g->mode == X86_MODE_CODE64 ? X86_ATTR_NO64 : X86_ATTR_ONLY64;
+	unsigned missing = 0;
+	const struct x86_desc *d;
+
+	for (unsigned i = 0; (d = x86_desc_at(i)); i++) {
+		if (d->attr & wrong_mode || diff_row_left_out(g, d) ||
+		    (d->feature && !x86_has(d->feature)) || diff_gen_has(g, d))
+			continue;
+		fprintf(out, "diff: row %u, %s (opcode %02x), is not tested\n",
+			i, d->name, d->first);
+		missing++;
+	}
+	return missing;
+}
+
 void diff_gen_report(const struct diff_gen *g, FILE *out)
 {
 	for (unsigned i = 0; i < g->row_count; i++)
@@ -302,7 +348,8 @@ void diff_gen_report(const struct diff_gen *g, FILE *out)
 			(unsigned long long)g->rows[i].cases);
 }
 
-/* --- The instruction's bytes --------------------------------------------------- */
+/* --- The instruction's bytes
+ * --------------------------------------------------- */
 
 static unsigned diff_put_prefixes(struct diff_rand *r, uint8_t *b,
 				  const struct diff_template *t)
@@ -357,9 +404,9 @@ static bool diff_is_xsave(const struct x86_insn *insn)
 static bool diff_make_insn(struct diff_gen *g, struct diff_rand *r,
 			   struct diff_case *c, const struct diff_template *t)
 {
-	unsigned rex = g->mode == X86_MODE_CODE64 && diff_rand_percent(r, 60) ?
-			       diff_rand_below(r, 8) :
-			       0;
+	unsigned rex = g->mode == X86_MODE_CODE64 && diff_rand_percent(r, 60)
+			       ? diff_rand_below(r, 8)
+			       : 0;
 	unsigned n = diff_put_prefixes(r, c->bytes, t);
 	uint64_t tail = diff_rand64(r);
 	unsigned vvvv = diff_rand_percent(r, 50) ? diff_rand_below(r, 16) : 0;
@@ -379,7 +426,8 @@ static bool diff_make_insn(struct diff_gen *g, struct diff_rand *r,
 	return c->insn.desc == t->desc && !diff_is_left_out(&c->insn);
 }
 
-/* --- State ------------------------------------------------------------------- */
+/* --- State -------------------------------------------------------------------
+ */
 
 #define DIFF_FLAGS_RANDOM (X86_FLAGS_ARITH | X86_FLAG_DF)
 
@@ -468,9 +516,9 @@ static uint64_t diff_random_address(struct diff_rand *r)
 
 static uint64_t diff_segment_base(const struct diff_case *c)
 {
-	return c->insn.seg == X86_FS ? c->in.fs :
-	       c->insn.seg == X86_GS ? c->in.gs :
-				       0;
+	return c->insn.seg == X86_FS   ? c->in.fs
+	       : c->insn.seg == X86_GS ? c->in.gs
+				       : 0;
 }
 
 /* Writes disp into the bytes: it ends imm_bytes before the instruction does. */
@@ -517,8 +565,8 @@ static void diff_aim(struct diff_case *c, uint64_t at)
 static void diff_tame_bit_offset(struct diff_rand *r, struct diff_case *c)
 {
 	const struct x86_insn *in = &c->insn;
-	bool bt = in->op == X86_BT || in->op == X86_BTS ||
-		  in->op == X86_BTR || in->op == X86_BTC;
+	bool bt = in->op == X86_BT || in->op == X86_BTS || in->op == X86_BTR ||
+		  in->op == X86_BTC;
 
 	if (bt && in->o[1].kind == X86_OPND_GPR && diff_rand_percent(r, 90))
 		c->in.gpr[in->o[1].reg] =
@@ -533,8 +581,8 @@ static void diff_tame_vsib(struct diff_rand *r, struct diff_case *c)
 	bool wide = c->insn.opcode & 1;
 
 	for (unsigned i = 0; i < 8; i++) {
-		uint8_t *p = c->in.fpu + (i < 4 ? X86_XMM_OFFSET :
-						  X86_YMMH_OFFSET - 16) +
+		uint8_t *p = c->in.fpu +
+			     (i < 4 ? X86_XMM_OFFSET : X86_YMMH_OFFSET - 16) +
 			     16 * reg + 4 * i;
 		int32_t v = (int32_t)diff_rand_below(r, 256) - 128;
 
@@ -550,10 +598,10 @@ static void diff_aim_implicit(struct diff_rand *r, struct diff_case *c)
 	uint64_t *gpr = c->in.gpr;
 	bool string = c->insn.desc->cls == X86_CLASS_STRING;
 
-	gpr[X86_RSP] = diff_rand_percent(r, 70) ?
-			       DIFF_DATA_RW + 0x100 +
-				       8 * diff_rand_below(r, 960) :
-			       diff_random_address(r);
+	gpr[X86_RSP] =
+		diff_rand_percent(r, 70)
+			? DIFF_DATA_RW + 0x100 + 8 * diff_rand_below(r, 960)
+			: diff_random_address(r);
 	if (c->insn.op == X86_LEAVE || c->insn.op == X86_ENTER)
 		gpr[X86_RBP] = diff_random_address(r);
 	if (string || c->insn.op == X86_MASKMOV) {
@@ -563,8 +611,7 @@ static void diff_aim_implicit(struct diff_rand *r, struct diff_case *c)
 			gpr[X86_RCX] = diff_rand_below(r, 40);
 	}
 	if (c->insn.op == X86_XLAT)
-		gpr[X86_RBX] = diff_random_address(r) -
-			       (gpr[X86_RAX] & 0xff);
+		gpr[X86_RBX] = diff_random_address(r) - (gpr[X86_RAX] & 0xff);
 	if (string || c->insn.op == X86_MASKMOV || c->insn.op == X86_XLAT)
 		gpr[X86_RSI] -= diff_segment_base(c);
 	if (c->insn.op == X86_MASKMOV || c->insn.op == X86_XLAT) {
@@ -578,12 +625,11 @@ static void diff_tame_divide(struct diff_rand *r, struct diff_case *c)
 {
 	if ((c->insn.op == X86_DIV || c->insn.op == X86_IDIV) &&
 	    diff_rand_percent(r, 60))
-		c->in.gpr[X86_RDX] = diff_rand_percent(r, 50) ?
-					     0 :
-					     diff_rand_below(r, 256);
+		c->in.gpr[X86_RDX] =
+			diff_rand_percent(r, 50) ? 0 : diff_rand_below(r, 256);
 	if (c->insn.op == X86_IDIV && diff_rand_percent(r, 30))
-		c->in.gpr[X86_RDX] = (uint64_t)((int64_t)c->in.gpr[X86_RAX] >>
-						63);
+		c->in.gpr[X86_RDX] =
+			(uint64_t)((int64_t)c->in.gpr[X86_RAX] >> 63);
 }
 
 /* The host's XCR0 has components that the guest's has not: not asked for. */
@@ -600,17 +646,18 @@ static void diff_random_gprs(struct diff_rand *r, struct diff_case *c)
 	for (unsigned i = 0; i < 16; i++)
 		c->in.gpr[i] = diff_value_int(r);
 	c->in.fs = diff_rand_percent(r, 50) ? DIFF_DATA_RW : 0x1000;
-	c->in.gs = diff_rand_percent(r, 50) ? DIFF_DATA_RW + 0x800 :
-					      diff_rand64(r) >> 17;
-	c->in.rflags = (diff_rand64(r) & DIFF_FLAGS_RANDOM) | X86_FLAG_1 |
-		       X86_FLAG_IF;
+	c->in.gs = diff_rand_percent(r, 50) ? DIFF_DATA_RW + 0x800
+					    : diff_rand64(r) >> 17;
+	c->in.rflags =
+		(diff_rand64(r) & DIFF_FLAGS_RANDOM) | X86_FLAG_1 | X86_FLAG_IF;
 	if (diff_rand_percent(r, 70))
 		c->in.rflags &= ~X86_FLAG_DF;
 	c->in.rip = DIFF_INSN;
 	c->in.vector = DIFF_NO_VECTOR;
 }
 
-/* --- Memory ------------------------------------------------------------------ */
+/* --- Memory ------------------------------------------------------------------
+ */
 
 static void diff_clip_patch(struct diff_case *c, uint64_t at, unsigned len)
 {
@@ -674,7 +721,8 @@ static void diff_random_memory(struct diff_rand *r, struct diff_case *c,
 		diff_patch_xsave(r, c);
 }
 
-/* --- The case ---------------------------------------------------------------- */
+/* --- The case ----------------------------------------------------------------
+ */
 
 /* A branch into the instruction or the jump behind it would run on. */
 static bool diff_branch_ok(const struct diff_case *c)
@@ -712,6 +760,7 @@ void diff_gen_case(struct diff_gen *g, struct diff_case *c, uint64_t seed,
 	c->number = number;
 	c->mode = g->mode;
 	diff_pick_insn(g, &r, c);
+	c->len = c->insn.len;
 	diff_random_gprs(&r, c);
 	c->uses_fpu = diff_uses_fpu(&c->insn);
 	if (c->uses_fpu)
@@ -730,8 +779,7 @@ void diff_gen_case(struct diff_gen *g, struct diff_case *c, uint64_t seed,
 	if (c->insn.has_mem)
 		diff_aim(c, at);
 	else
-		at = c->in.gpr[c->insn.desc->cls == X86_CLASS_STRING ?
-				       X86_RSI :
-				       X86_RSP];
+		at = c->in.gpr[c->insn.desc->cls == X86_CLASS_STRING ? X86_RSI
+								     : X86_RSP];
 	diff_random_memory(&r, c, at);
 }

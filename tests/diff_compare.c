@@ -17,8 +17,8 @@ struct diff_text {
 	unsigned count;
 };
 
-__attribute__((format(printf, 2, 3))) static void
-diff_say(struct diff_text *t, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void diff_say(struct diff_text *t,
+							   const char *fmt, ...)
 {
 	va_list ap;
 
@@ -26,8 +26,8 @@ diff_say(struct diff_text *t, const char *fmt, ...)
 	if (t->used >= t->size)
 		return;
 	va_start(ap, fmt);
-	t->used += (size_t)vsnprintf(t->p + t->used, t->size - t->used, fmt,
-				     ap);
+	t->used +=
+		(size_t)vsnprintf(t->p + t->used, t->size - t->used, fmt, ap);
 	va_end(ap);
 }
 
@@ -39,16 +39,17 @@ static void diff_u64(struct diff_text *t, const char *what, uint64_t host,
 			 (unsigned long long)host, (unsigned long long)guest);
 }
 
-/* --- What is undefined --------------------------------------------------------- */
+/* --- What is undefined
+ * --------------------------------------------------------- */
 
 static unsigned diff_shift_count(const struct diff_case *c)
 {
 	const struct x86_insn *in = &c->insn;
-	const struct x86_operand *o =
-		in->op == X86_SHLD || in->op == X86_SHRD ? &in->o[2] :
-							    &in->o[1];
-	unsigned n = o->kind == X86_OPND_IMM ? (unsigned)in->imm :
-					       (unsigned)c->in.gpr[X86_RCX];
+	const struct x86_operand *o = in->op == X86_SHLD || in->op == X86_SHRD
+					      ? &in->o[2]
+					      : &in->o[1];
+	unsigned n = o->kind == X86_OPND_IMM ? (unsigned)in->imm
+					     : (unsigned)c->in.gpr[X86_RCX];
 
 	return n & (in->o[0].size == 8 ? 63 : 31);
 }
@@ -87,7 +88,8 @@ static uint64_t diff_flags_undefined(const struct diff_case *c)
 	return d->flags_undefined;
 }
 
-/* --- Registers ----------------------------------------------------------------- */
+/* --- Registers
+ * ----------------------------------------------------------------- */
 
 static const char *const diff_gpr_name[16] = {
 	"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
@@ -166,9 +168,9 @@ static void diff_compare_fpu(struct diff_text *t, const struct diff_state *h,
 			     const struct diff_state *g)
 {
 	static const struct diff_fpu_field fields[] = {
-		{ "fcw", FPU_FCW, 2, false }, { "fsw", FPU_FSW, 2, false },
-		{ "ftw", FPU_FTW, 1, false }, { "fop", FPU_FOP, 2, true },
-		{ "fip", FPU_FIP, 8, true },  { "fdp", FPU_FDP, 8, true },
+		{ "fcw", FPU_FCW, 2, false },     { "fsw", FPU_FSW, 2, false },
+		{ "ftw", FPU_FTW, 1, false },     { "fop", FPU_FOP, 2, true },
+		{ "fip", FPU_FIP, 8, true },      { "fdp", FPU_FDP, 8, true },
 		{ "mxcsr", FPU_MXCSR, 4, false },
 	};
 
@@ -183,7 +185,8 @@ static void diff_compare_fpu(struct diff_text *t, const struct diff_state *h,
 	diff_compare_vec(t, h, g, "ymmh", X86_YMMH_OFFSET, 16, 16, 16);
 }
 
-/* --- Exceptions and memory ------------------------------------------------------- */
+/* --- Exceptions and memory
+ * ------------------------------------------------------- */
 
 /* Linux reports every fault on a kernel address as a protection fault. */
 static uint32_t diff_pf_mask(uint64_t cr2)

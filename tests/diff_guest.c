@@ -1,10 +1,22 @@
 /*
- * diff_guest.c - running one instruction on an engine.
+ * diff_guest.c - running code on an engine.
  *
  * A machine of one processor and no devices, in long mode at CPL 3, whose
  * page tables map a few pages at the linear addresses the host uses too.
- * Faults are not delivered: there is no IDT; engines report them in
- * cpu->fault.
+ * Two ways:
+ *
+ *	one	the interpreter's single instruction; what it raises is found
+ *		in cpu->fault, undelivered
+ *	run	any engine's run(), until it halts: behind the code lie INT3s,
+ *		and every vector's handler is a HLT at CPL 0; how it ended is
+ *		read from the stack frame.  So decoded blocks or translations
+ *		are tested, and delivery with them.
+ *
+ * The kernel's pages lie where no host program has any:
+ *
+ *	KERNEL + 0	GDT, TSS at 100, IDT at 200
+ *	KERNEL + 1000	handlers, 16 bytes each
+ *	KERNEL + 2000	stack
  */
 #include "diff.h"
 
@@ -18,10 +30,16 @@
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/thunk.h"
 
-#define DIFF_GUEST_RAM	 (4u << 20)
-#define DIFF_GPA_TABLES	 0x10000ull
-#define DIFF_GPA_CODE	 0x100000ull
-#define DIFF_GPA_DATA	 0x200000ull
+#define DIFF_GUEST_RAM   (4u << 20)
+#define DIFF_GPA_TABLES  0x10000ull
+#define DIFF_GPA_KERNEL  0x80000ull
+#define DIFF_GPA_CODE    0x100000ull
+#define DIFF_GPA_DATA    0x200000ull
+#define DIFF_KERNEL      0xffff900000000000ull
+#define DIFF_TSS         0x100
+#define DIFF_IDT         0x200
+#define DIFF_HANDLERS    0x1000
+#define DIFF_STACK_END   0x3000
 #define DIFF_PTE_USER_RW (X86_PTE_P | X86_PTE_W | X86_PTE_U)
 #define DIFF_PTE_USER_RO (X86_PTE_P | X86_PTE_U)
 
@@ -31,12 +49,13 @@ struct diff_guest {
 	struct loop *loop;
 	struct x86_machine xm;
 	struct x86_cpu *cpu, *cpus[1];
-	uint8_t *data;
-	bool (*run)(struct x86_cpu *cpu);
+	uint8_t *data, *kernel;
+	bool one; /* a single instruction of the interpreter */
 	uint64_t next_table;
 };
 
-/* --- Page tables --------------------------------------------------------------- */
+/* --- Page tables
+ * --------------------------------------------------------------- */
 
 static uint64_t *diff_table_entry(struct diff_guest *g, uint64_t table,
 				  uint64_t linear, unsigned level)
@@ -72,9 +91,55 @@ static void diff_map_all(struct diff_guest *g)
 	for (uint64_t i = 4096; i < DIFF_DATA_BYTES; i += 4096)
 		diff_map(g, DIFF_DATA + i, DIFF_GPA_DATA + i,
 			 DIFF_PTE_USER_RW | X86_PTE_NX);
+	for (uint64_t i = 0; i < DIFF_STACK_END; i += 4096)
+		diff_map(g, DIFF_KERNEL + i, DIFF_GPA_KERNEL + i,
+			 X86_PTE_P | X86_PTE_W);
 }
 
-/* --- The processor ------------------------------------------------------------- */
+/* --- The kernel
+ * ---------------------------------------------------------------- */
+
+static void diff_put64(struct diff_guest *g, unsigned offset, uint64_t v)
+{
+	memcpy(g->kernel + offset, &v, sizeof(v));
+}
+
+/* Selectors as Linux has them: 10 and 18 kernel, 23, 2b, 33 user, 40 TSS. */
+static void diff_put_gdt(struct diff_guest *g)
+{
+	uint64_t tss = DIFF_KERNEL + DIFF_TSS;
+
+	diff_put64(g, 0x10, 0x00af9b000000ffff);
+	diff_put64(g, 0x18, 0x00cf93000000ffff);
+	diff_put64(g, 0x20, 0x00cffb000000ffff);
+	diff_put64(g, 0x28, 0x00cff3000000ffff);
+	diff_put64(g, 0x30, 0x00affb000000ffff);
+	diff_put64(g, 0x40,
+		   0x0000890000000067 | (tss & 0xffffff) << 16 |
+			   (tss >> 24 & 0xff) << 56);
+	diff_put64(g, 0x48, tss >> 32);
+	diff_put64(g, DIFF_TSS + 4, DIFF_KERNEL + DIFF_STACK_END); /* RSP0 */
+	diff_put64(g, DIFF_TSS + 0x60, 0x68ull << 48); /* no I/O bitmap */
+}
+
+/* Interrupt gates; user code may use #BP's and #OF's. */
+static void diff_put_idt(struct diff_guest *g)
+{
+	for (unsigned i = 0; i < 32; i++) {
+		uint64_t to = DIFF_KERNEL + DIFF_HANDLERS + 16 * i;
+		uint64_t type =
+			i == X86_VEC_BP || i == X86_VEC_OF ? 0xee00 : 0x8e00;
+
+		diff_put64(g, DIFF_IDT + 16 * i,
+			   (to & 0xffff) | 0x10 << 16 | type << 32 |
+				   (to >> 16 & 0xffff) << 48);
+		diff_put64(g, DIFF_IDT + 16 * i + 8, to >> 32);
+		g->kernel[DIFF_HANDLERS + 16 * i] = 0xf4; /* HLT */
+	}
+}
+
+/* --- The processor
+ * ------------------------------------------------------------- */
 
 static struct x86_seg diff_segment(uint16_t sel, uint32_t attr)
 {
@@ -83,7 +148,17 @@ static struct x86_seg diff_segment(uint16_t sel, uint32_t attr)
 				 .limit = 0xffffffff };
 }
 
-/* As Linux runs its user programs, but for CR4.OSXSAVE's components. */
+/* Back to user mode, from whatever the last case left. */
+static void diff_enter_user(struct x86_cpu *cpu)
+{
+	cpu->seg[X86_CS] = diff_segment(0x33, 0xa0fb); /* 64-bit, DPL 3 */
+	cpu->seg[X86_SS] = diff_segment(0x2b, 0xc0f3);
+	cpu->cpl = 3;
+	cpu->activity = X86_ACTIVE;
+	cpu->int_shadow = 0;
+}
+
+/* As Linux runs its user programs. */
 static void diff_setup_cpu(struct x86_cpu *cpu)
 {
 	struct x86_seg null = { .attr = X86_SEG_UNUSABLE };
@@ -93,22 +168,25 @@ static void diff_setup_cpu(struct x86_cpu *cpu)
 	cpu->cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR |
 		   X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE | X86_CR4_FSGSBASE |
 		   X86_CR4_UMIP;
-	cpu->msr.efer = X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA |
-			X86_EFER_NXE;
+	cpu->msr.efer =
+		X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE;
 	cpu->xcr0 = 7;
 	cpu->cr3 = DIFF_GPA_TABLES;
 	for (unsigned i = X86_ES; i <= X86_GS; i++)
 		cpu->seg[i] = null;
-	cpu->seg[X86_CS] = diff_segment(0x33, 0xa0fb); /* 64-bit, DPL 3 */
-	cpu->seg[X86_SS] = diff_segment(0x2b, 0xc0f3);
-	cpu->seg[X86_TR].limit = 0; /* no I/O bitmap */
-	cpu->cpl = 3;
-	cpu->activity = X86_ACTIVE;
+	cpu->seg[X86_TR] = (struct x86_seg){ .sel = 0x40,
+					     .attr = 0x8b,
+					     .limit = 0x67,
+					     .base = DIFF_KERNEL + DIFF_TSS };
+	cpu->gdtr = (struct x86_dtr){ .base = DIFF_KERNEL, .limit = 0x4f };
+	cpu->idtr = (struct x86_dtr){ .base = DIFF_KERNEL + DIFF_IDT,
+				      .limit = 0x1ff };
+	diff_enter_user(cpu);
 	x86_mode_changed(cpu);
 	x86_tlb_flush_all(cpu);
 }
 
-static int diff_build(struct diff_guest *g)
+static int diff_build_machine(struct diff_guest *g)
 {
 	struct err err;
 
@@ -122,16 +200,22 @@ static int diff_build(struct diff_guest *g)
 	g->xm.cpu_count = 1;
 	g->xm.cpus = g->cpus;
 	g->xm.tsc_khz = 1000000;
-	g->xm.engine_ops = &interpreter_engine;
 	pthread_mutex_init(&g->xm.bounce_lock, NULL);
-	if (!g->clock || !g->loop || thunk_init(&err) < 0 ||
-	    g->xm.engine_ops->vm_init(&g->xm, &err) < 0)
+	return g->clock && g->loop ? 0 : -1;
+}
+
+static int diff_build_cpu(struct diff_guest *g)
+{
+	struct err err;
+
+	if (thunk_init(&err) < 0 || g->xm.engine_ops->vm_init(&g->xm, &err) < 0)
 		return -1;
 	g->cpu = g->cpus[0] = x86_cpu_new(&g->xm, 0, &err);
 	if (!g->cpu || g->xm.engine_ops->vcpu_init(g->cpu, &err) < 0)
 		return -1;
 	g->data = mem_host(g->mem, DIFF_GPA_DATA, DIFF_DATA_BYTES);
-	return g->data ? 0 : -1;
+	g->kernel = mem_host(g->mem, DIFF_GPA_KERNEL, DIFF_STACK_END);
+	return g->data && g->kernel ? 0 : -1;
 }
 
 struct diff_guest *diff_guest_new(const char *engine)
@@ -140,13 +224,20 @@ struct diff_guest *diff_guest_new(const char *engine)
 
 	if (!g)
 		return NULL;
-	if (strcmp(engine, "interpreter") == 0)
-		g->run = interp_one_raw;
-	if (!g->run || diff_build(g) < 0) {
+	g->one = strcmp(engine, "interpreter") == 0;
+	if (g->one || strcmp(engine, "interpreter-run") == 0)
+		g->xm.engine_ops = &interpreter_engine;
+	if (strcmp(engine, "translator") == 0)
+		g->xm.engine_ops = &translator_engine;
+	if (!g->xm.engine_ops || diff_build_machine(g) < 0 ||
+	    diff_build_cpu(g) < 0) {
 		diff_guest_free(g);
 		return NULL;
 	}
 	diff_map_all(g);
+	memset(mem_host(g->mem, DIFF_GPA_CODE, 4096), 0xcc, 4096);
+	diff_put_gdt(g);
+	diff_put_idt(g);
 	diff_setup_cpu(g->cpu);
 	return g;
 }
@@ -171,32 +262,32 @@ uint8_t *diff_guest_data(struct diff_guest *g)
 	return g->data;
 }
 
-/* --- One case ------------------------------------------------------------------ */
+/* --- One case
+ * ------------------------------------------------------------------ */
 
-static void diff_guest_put_code(struct diff_guest *g,
-				const struct diff_case *c)
+static void diff_guest_put_code(struct diff_guest *g, const struct diff_case *c)
 {
-	uint8_t code[64];
+	uint8_t code[DIFF_CODE_BYTES];
 
 	memset(code, 0xcc, sizeof(code));
-	memcpy(code, c->bytes, c->insn.len);
+	memcpy(code, c->bytes, c->len);
 	mem_write(g->mem, DIFF_GPA_CODE + (DIFF_INSN - DIFF_CODE), code,
 		  sizeof(code));
 }
 
-static void diff_guest_load(struct x86_cpu *cpu, const struct diff_state *in,
+static void diff_guest_load(struct diff_guest *g, const struct diff_state *in,
 			    bool fpu)
 {
+	struct x86_cpu *cpu = g->cpu;
+
 	memcpy(cpu->gpr, in->gpr, sizeof(cpu->gpr));
 	cpu->rip = in->rip;
 	cpu->seg[X86_FS].base = in->fs;
 	cpu->seg[X86_GS].base = in->gs;
-	if ((cpu->rflags ^ in->rflags) & (X86_FLAG_TF | X86_FLAG_AC)) {
-		cpu->rflags = in->rflags;
-		x86_mode_changed(cpu);
-	}
 	cpu->rflags = in->rflags;
-	cpu->int_shadow = 0;
+	if (!g->one)
+		diff_enter_user(cpu);
+	x86_mode_changed(cpu);
 	if (fpu)
 		memcpy(cpu->fpu.b, in->fpu, X86_XSAVE_SIZE);
 }
@@ -213,20 +304,66 @@ static void diff_guest_store(const struct x86_cpu *cpu, struct diff_state *out,
 		memcpy(out->fpu, cpu->fpu.b, X86_XSAVE_SIZE);
 }
 
-void diff_guest_run(struct diff_guest *g, const struct diff_case *c,
-		    struct diff_state *out)
+static void diff_guest_run_one(struct diff_guest *g, struct diff_state *out,
+			       bool fpu)
 {
 	struct x86_cpu *cpu = g->cpu;
-	bool done;
+	bool done = interp_one_raw(cpu);
 
-	diff_guest_put_code(g, c);
-	diff_guest_load(cpu, &c->in, c->uses_fpu);
-	done = g->run(cpu);
-	diff_guest_store(cpu, out, c->uses_fpu);
+	diff_guest_store(cpu, out, fpu);
 	out->vector = DIFF_NO_VECTOR;
 	if (done)
 		return;
 	out->vector = cpu->fault.vector;
 	out->error = cpu->fault.has_error ? cpu->fault.error : 0;
 	out->cr2 = cpu->fault.cr2;
+}
+
+/* A handler's HLT was reached: (error,) RIP, CS, RFLAGS, RSP, SS pushed. */
+static void diff_guest_read_frame(struct diff_guest *g, struct diff_state *out)
+{
+	struct x86_cpu *cpu = g->cpu;
+	uint64_t used = DIFF_KERNEL + DIFF_STACK_END - cpu->gpr[X86_RSP];
+	uint64_t frame[5], error = 0;
+
+	memcpy(frame, g->kernel + DIFF_STACK_END - sizeof(frame),
+	       sizeof(frame));
+	if (used == sizeof(frame) + 8)
+		memcpy(&error, g->kernel + DIFF_STACK_END - used, 8);
+	out->vector = (int)((cpu->rip - 1 - DIFF_KERNEL - DIFF_HANDLERS) / 16);
+	out->rip = frame[0];
+	out->rflags = frame[2];
+	out->gpr[X86_RSP] = frame[3];
+	out->error = (uint32_t)error;
+	out->cr2 = cpu->cr2;
+}
+
+static void diff_guest_run_engine(struct diff_guest *g,
+				  const struct diff_case *c,
+				  struct diff_state *out)
+{
+	struct err err;
+	enum vcpu_exit exit;
+
+	do {
+		exit = g->xm.engine_ops->run(g->cpu, &err);
+	} while (exit == VCPU_EXIT_KICKED);
+	diff_guest_store(g->cpu, out, c->uses_fpu);
+	if (exit != VCPU_EXIT_HALT) {
+		out->vector = 1000 + (int)exit; /* a triple fault, ... */
+		return;
+	}
+	diff_guest_read_frame(g, out);
+	diff_outcome(c, out);
+}
+
+void diff_guest_run(struct diff_guest *g, const struct diff_case *c,
+		    struct diff_state *out)
+{
+	diff_guest_put_code(g, c);
+	diff_guest_load(g, &c->in, c->uses_fpu);
+	if (g->one)
+		diff_guest_run_one(g, out, c->uses_fpu);
+	else
+		diff_guest_run_engine(g, c, out);
 }

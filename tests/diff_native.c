@@ -22,18 +22,19 @@
 
 /* Known to the assembly below, by offset. */
 struct diff_native_ctx {
-	uint64_t in_gpr[16];	/* 0 */
-	uint64_t in_rflags;	/* 128 */
-	uint64_t target;	/* 136 */
-	uint64_t host_rsp;	/* 144 */
-	uint64_t out_gpr[16];	/* 152 */
-	uint64_t out_rflags;	/* 280 */
-	uint64_t fs, gs;	/* 288, 296 */
-	uint64_t host_fs;	/* 304 */
-	const uint8_t *in_fpu;	/* 312 */
-	uint8_t *out_fpu;	/* 320 */
-	uint64_t uses_fpu;	/* 328 */
-	uint32_t mxcsr, pad;	/* 336 */
+	uint64_t in_gpr[16];   /* 0 */
+	uint64_t in_rflags;    /* 128 */
+	uint64_t target;       /* 136 */
+	uint64_t host_rsp;     /* 144 */
+	uint64_t out_gpr[16];  /* 152 */
+	uint64_t out_rflags;   /* 280 */
+	uint64_t fs, gs;       /* 288, 296 */
+	uint64_t host_fs;      /* 304 */
+	const uint8_t *in_fpu; /* 312 */
+	uint8_t *out_fpu;      /* 320 */
+	uint64_t uses_fpu;     /* 328 */
+	uint32_t mxcsr, pad;   /* 336 */
+	uint64_t host_gs;      /* 344: the translator's */
 	/* Not known to the assembly. */
 	volatile bool active;
 	bool signalled;
@@ -63,6 +64,8 @@ __asm__(
 "	xrstor64 (%rdi)\n"
 "1:	rdfsbase %rax\n"
 "	mov %rax, 304+diff_native_ctx(%rip)\n"
+"	rdgsbase %rax\n"
+"	mov %rax, 344+diff_native_ctx(%rip)\n"
 "	mov 288+diff_native_ctx(%rip), %rax\n"
 "	wrfsbase %rax\n"
 "	mov 296+diff_native_ctx(%rip), %rax\n"
@@ -115,6 +118,8 @@ __asm__(
 "	wrfsbase %rax\n"
 "	rdgsbase %rax\n"
 "	mov %rax, 296+diff_native_ctx(%rip)\n"
+"	mov 344+diff_native_ctx(%rip), %rax\n"
+"	wrgsbase %rax\n"
 "	cmpq $0, 328+diff_native_ctx(%rip)\n"
 "	je diff_native_resume\n"
 "	mov 320+diff_native_ctx(%rip), %rdi\n"
@@ -132,7 +137,7 @@ __asm__(
 
 static const int diff_native_greg[16] = {
 	REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-	REG_R8,	 REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+	REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
 };
 
 /* The host runs with its own FS base again; nothing before may use it. */
@@ -145,34 +150,50 @@ static inline void diff_native_host_fs(void)
 	__asm__ volatile("wrfsbase %0" : : "r"(diff_native_ctx.host_fs));
 	__asm__ volatile("rdgsbase %0" : "=r"(fs));
 	diff_native_ctx.out->gs = fs;
+	__asm__ volatile("wrgsbase %0" : : "r"(diff_native_ctx.host_gs));
 }
 
-/*
- * Where did it stop, and why?  At the instruction: its exception.  Elsewhere:
- * it completed, and its target is what faulted.  INT3s and a trap flag that
- * POPF set stop behind what they executed.
- */
+void diff_outcome(const struct diff_case *c, struct diff_state *s)
+{
+	uint64_t next = DIFF_INSN + c->len;
+
+	if (s->vector == X86_VEC_BP &&
+	    !(s->rip == next && c->insn.op == X86_INT3)) {
+		s->rip--;
+		s->vector = DIFF_NO_VECTOR;
+	} else if (s->vector != X86_VEC_BP &&
+		   (s->rip < DIFF_INSN || s->rip >= next)) {
+		s->vector = DIFF_NO_VECTOR;
+	}
+}
+
+/* The trap flag, set by POPF, stops behind the jump to diff_native_exit. */
 static void diff_native_outcome(const greg_t *g)
 {
 	struct diff_state *out = diff_native_ctx.out;
-	uint64_t rip = (uint64_t)g[REG_RIP];
-	uint64_t next = DIFF_INSN + diff_native_ctx.c->insn.len;
-	int vector = (int)g[REG_TRAPNO];
 
-	out->rip = rip;
-	out->vector = DIFF_NO_VECTOR;
-	if (vector == X86_VEC_BP && rip == next &&
-	    diff_native_ctx.c->insn.op == X86_INT3)
-		out->vector = vector;
-	else if (vector == X86_VEC_BP)
-		out->rip = rip - 1;
-	else if (vector == X86_VEC_DB &&
-		 rip == (uint64_t)(uintptr_t)diff_native_exit)
-		out->rip = next;
-	else if (rip == DIFF_INSN)
-		out->vector = vector;
+	out->rip = (uint64_t)g[REG_RIP];
+	out->vector = (int)g[REG_TRAPNO];
 	out->error = (uint32_t)g[REG_ERR];
 	out->cr2 = (uint64_t)g[REG_CR2];
+	if (out->vector == X86_VEC_DB &&
+	    out->rip == (uint64_t)(uintptr_t)diff_native_exit)
+		out->rip = DIFF_INSN + diff_native_ctx.c->len;
+	diff_outcome(diff_native_ctx.c, out);
+}
+
+/* By signal: who handled it before. */
+static struct sigaction diff_native_before[32];
+
+/* To the engine, whose thunks and translations fault too. */
+static void diff_native_pass_on(int sig, siginfo_t *info, void *context)
+{
+	const struct sigaction *sa = &diff_native_before[sig];
+
+	if (sa->sa_flags & SA_SIGINFO)
+		sa->sa_sigaction(sig, info, context);
+	else
+		signal(sig, SIG_DFL);
 }
 
 static void diff_native_signal(int sig, siginfo_t *info, void *context)
@@ -181,7 +202,7 @@ static void diff_native_signal(int sig, siginfo_t *info, void *context)
 	greg_t *g = uc->uc_mcontext.gregs;
 
 	if (!diff_native_ctx.active) {
-		signal(sig, SIG_DFL);
+		diff_native_pass_on(sig, info, context);
 		return;
 	}
 	diff_native_host_fs();
@@ -232,15 +253,15 @@ static int diff_native_handlers(void)
 {
 	static const int sigs[] = { SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGTRAP };
 	struct sigaction sa = { .sa_sigaction = diff_native_signal,
-				.sa_flags = SA_SIGINFO | SA_ONSTACK |
-					    SA_NODEFER };
+				.sa_flags =
+					SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 	stack_t ss = { .ss_size = 65536 };
 
 	ss.ss_sp = malloc(ss.ss_size);
 	if (!ss.ss_sp || sigaltstack(&ss, NULL) < 0)
 		return -ENOMEM;
 	for (unsigned i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
-		if (sigaction(sigs[i], &sa, NULL) < 0)
+		if (sigaction(sigs[i], &sa, &diff_native_before[sigs[i]]) < 0)
 			return -errno;
 	return 0;
 }
@@ -274,13 +295,13 @@ uint8_t *diff_native_data(void)
 static void diff_native_put_code(const struct diff_case *c)
 {
 	static const uint8_t jmp[] = { 0xff, 0x25, 0, 0, 0, 0 };
-	uint8_t code[64];
+	uint8_t code[DIFF_CODE_BYTES];
 	uint64_t exit = (uintptr_t)diff_native_exit;
 
 	memset(code, 0xcc, sizeof(code));
-	memcpy(code, c->bytes, c->insn.len);
-	memcpy(code + c->insn.len, jmp, sizeof(jmp));
-	memcpy(code + c->insn.len + sizeof(jmp), &exit, 8);
+	memcpy(code, c->bytes, c->len);
+	memcpy(code + c->len, jmp, sizeof(jmp));
+	memcpy(code + c->len + sizeof(jmp), &exit, 8);
 	memcpy(diff_native_ctx.code + (DIFF_INSN - DIFF_CODE), code,
 	       sizeof(code));
 }
@@ -312,6 +333,6 @@ void diff_native_run(const struct diff_case *c, struct diff_state *out)
 		return;
 	out->fs = x->fs;
 	out->gs = x->gs;
-	out->rip = DIFF_INSN + c->insn.len;
+	out->rip = DIFF_INSN + c->len;
 	out->vector = DIFF_NO_VECTOR;
 }
