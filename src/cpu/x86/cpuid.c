@@ -239,6 +239,15 @@ static void cpuid_vendor(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 	r->ecx = cpuid_word("ntel");
 }
 
+/* IA32_APIC_BASE.EN = 0 hides the local APIC: SDM volume 3A, 11.4.3. */
+static bool cpuid_apic_off(struct x86_cpu *cpu)
+{
+	uint64_t base;
+
+	return cpu->lapic && lapic_rdmsr(cpu->lapic, 0x1b, &base) &&
+	       !(base & 1 << 11);
+}
+
 static void cpuid_version(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 			  struct x86_cpuid_regs *r)
 {
@@ -250,6 +259,8 @@ static void cpuid_version(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 		r->edx |= 1u << 28;
 	if (cpu->cr4 & X86_CR4_OSXSAVE)
 		r->ecx |= 1u << 27;
+	if (cpuid_apic_off(cpu))
+		r->edx &= ~(1u << 9);
 }
 
 /* Descriptor ff: see leaf 4 for caches; the others describe TLBs. */
