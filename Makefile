@@ -42,7 +42,7 @@ sanitize:
 
 soak: all
 	@sh tools/guest.sh all
-	@sh tests/soak.sh
+	@bash tests/soak.sh
 
 install: all
 	meson install -C $(BUILD) --no-rebuild

@@ -38,9 +38,7 @@ done
 
 # Somebody kills hostel-vm itself.
 start :L
-vm=$(grep -lsz -x -e "$name" /proc/[0-9]*/cmdline | grep -v "/$pid/" |
-	cut -d/ -f3)
-kill -KILL "$vm"
+kill -KILL $(pids_of "$name" | grep -vx "$pid")
 wait "$pid"
 status=$?
 exec 9>&-

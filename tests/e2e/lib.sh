@@ -72,12 +72,19 @@ refused()
 		grep -q -e "$1" "$err"
 }
 
-# No process has this word on its command line any more (within 2 s).
+# The processes that have this word on their command line; the bracket keeps
+# grep from finding itself.
+pids_of()
+{
+	grep -lsz -x -e "[${1%"${1#?}"}]${1#?}" /proc/[0-9]*/cmdline |
+		cut -d/ -f3
+}
+
+# Nobody has it any more (within 2 s).
 gone()
 {
 	for try in 1 2 3 4 5 6 7 8 9 10; do
-		found=$(grep -lsz -x -e "$1" /proc/[0-9]*/cmdline)
-		[ -n "$found" ] || return 0
+		[ -n "$(pids_of "$1")" ] || return 0
 		sleep 0.2
 	done
 	return 1
