@@ -3,6 +3,7 @@
 # option or file, and exits with status 125.
 . "$(dirname "$0")/lib.sh"
 need_kernel cloud-amd64
+LIMIT=20
 
 kernel=$KERNELS/vmlinuz-cloud-amd64
 initrd=$KERNELS/initramfs.cpio.gz
@@ -61,7 +62,7 @@ done
 bad warp --kernel "$kernel" --engine warp
 bad "not built yet" --kernel "$kernel" --engine kvm
 bad /none/trace --kernel "$kernel" --trace /none/trace
-bad --trace-filter --kernel "$kernel" --trace "$tmp/trace" --trace-filter sheep
+bad trace.filter --kernel "$kernel" --trace "$tmp/trace" --trace-filter sheep
 bad /none/log --kernel "$kernel" --console /none/log
 for gdb in x 0 65536 1.2.3.4.5:99 :: 203.0.113.7:1234 ''; do
 	bad gdb --kernel "$kernel" --gdb "$gdb"

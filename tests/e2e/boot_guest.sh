@@ -25,7 +25,9 @@ while [ $i -lt 1000 ]; do
 done
 t sum "$(awk 'BEGIN { for (i = 1; i <= 100000; i++) s += i
 	printf "%.0f", s }')"
-t root "$(awk 'BEGIN { printf "%.14f", sqrt(2) }')"
+# By Newton's method: this awk has no sqrt().
+t root "$(awk 'BEGIN { x = 1; for (i = 0; i < 9; i++) x = (x + 2 / x) / 2
+	printf "%.14f", x }')"
 t sha256 "$(sha256sum </dev/null | cut -d' ' -f1)"
 
 head -c 300000 /bin/busybox >/tmp/a
