@@ -67,7 +67,9 @@ static int doctor_report(const char *chosen)
 	for (size_t i = 0; i < DOCTOR_ENGINES; i++)
 		doctor_software(doctor_engines[i]);
 	if (chosen)
-		printf("auto         %s\n", chosen);
+		printf("auto         %s: the fastest of these that boots stock "
+		       "kernels\n",
+		       chosen);
 	else
 		printf("auto         no engine runs here\n");
 	return chosen ? 0 : CONTROL_STATUS_ERROR;
