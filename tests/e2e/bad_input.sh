@@ -64,7 +64,7 @@ bad "not built yet" --kernel "$kernel" --engine kvm
 bad /none/trace --kernel "$kernel" --trace /none/trace
 bad trace.filter --kernel "$kernel" --trace "$tmp/trace" --trace-filter sheep
 bad /none/log --kernel "$kernel" --console /none/log
-for gdb in x 0 65536 1.2.3.4.5:99 :: 203.0.113.7:1234 ''; do
+for gdb in x 65536 1.2.3.4.5:99 :: 203.0.113.7:1234 ''; do
 	bad gdb --kernel "$kernel" --gdb "$gdb"
 done
 
