@@ -39,6 +39,12 @@ static bool vec_touches_mmx(const struct x86_insn *insn)
 	return false;
 }
 
+/* PCMPxSTRx: RAX, RDX and RCX, which lie elsewhere in the host. */
+static bool vec_has_implicit_gpr(const struct x86_insn *insn)
+{
+	return insn->map == 3 && insn->opcode >= 0x60 && insn->opcode <= 0x63;
+}
+
 bool gen_vec(struct xl_gen *g, const struct x86_insn *insn)
 {
 	if (!vec_available(g, insn) || vec_touches_mmx(insn) ||
@@ -51,7 +57,8 @@ bool gen_vec(struct xl_gen *g, const struct x86_insn *insn)
 		asm_u8(g->a, 0x77);
 		return true;
 	}
-	if (insn->op != X86_THUNK || !gen_can_copy(insn))
+	if (insn->op != X86_THUNK || vec_has_implicit_gpr(insn) ||
+	    !gen_can_copy(insn))
 		return false;
 	vec_ready(g);
 	return gen_copy(g, insn);
