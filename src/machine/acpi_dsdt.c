@@ -19,6 +19,7 @@ static const struct dsdt_isa {
 } dsdt_isa[] = {
 	{ "COM1", "PNP0501", { { 0x3f8, 8 } }, 4 },
 	{ "KBD", "PNP0303", { { 0x60, 1 }, { 0x64, 1 } }, 1 },
+	{ "MOU", "PNP0F13", { { 0 } }, 12 },
 	{ "RTC", "PNP0B00", { { 0x70, 2 } }, 8 },
 };
 
@@ -93,7 +94,10 @@ static void dsdt_pci(struct aml *a)
 	aml_end(a);
 }
 
-/* Taken by the board: an OS must not put anything there (PNP0C02). */
+/*
+ * Taken by the board: an OS must not put anything there (PNP0C02).  The power
+ * management ports are not: the ISA bridge's PMBASE tells of them.
+ */
 static void dsdt_board(struct aml *a)
 {
 	aml_begin_device(a, "BRD");
@@ -101,7 +105,6 @@ static void dsdt_board(struct aml *a)
 	aml_name_int(a, "_UID", 1);
 	aml_begin_resources(a, "_CRS");
 	aml_memory32(a, PCI_ECAM_BASE, PCI_ECAM_SIZE);
-	aml_io(a, ACPI_PM_BASE, 0x30);
 	aml_end_resources(a);
 	aml_end(a);
 }

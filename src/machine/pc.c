@@ -110,6 +110,7 @@ static int pc_keyboard(struct vm *vm, struct pc *pc, struct err *err)
 	struct i8042_config config = {
 		.kbd_irq = irqs_isa(pc->irqs, 1),
 		.aux_irq = irqs_isa(pc->irqs, 12),
+		.has_aux = true, /* Linux warns of a keyboard alone */
 		.reset = reset,
 	};
 	int ret = port92_new(&pc->port92, &vm->env, reset, err);
