@@ -388,6 +388,7 @@ static void end_of_guest_reaches_gdb(void **state)
 
 	start(f, false);
 	connect_gdb(f);
+	ask(f, "?"); /* from here on it stands still */
 	say(f, "c");
 	assert_true(counts(f, 2000));
 	vm_end(&f->vm, VM_END_POWEROFF, 7);
