@@ -355,6 +355,34 @@ static void step_moves_one_vcpu(void **state)
 	asked(b, "vCont?", "vCont;c;C;s;S");
 }
 
+static void step_of_a_halted_vcpu_waits_for_it(void **state)
+{
+	struct gdb_bench *b = *state;
+
+	b->step_exit = VCPU_EXIT_HALT;
+	/* The step that executes HLT ends behind it. */
+	assert_memory_equal(ask(b, "vCont;s:2"), "T05thread:2;", 12);
+	b->cpus[1]->activity = X86_HALTED;
+	asked(b, "vCont;s:2", "silence");
+	assert_int_equal(b->goes, 1);
+	assert_int_equal(b->s.debug.bp_count, 1);
+	assert_true(b->s.debug.bp[0] == b->cpus[1]->rip);
+	/* Another one comes by and is sent on. */
+	b->cpus[0]->rip = b->cpus[1]->rip;
+	b->sent_len = 0;
+	gdb_session_stopped(&b->s, 0);
+	assert_int_equal(b->sent_len, 0);
+	assert_int_equal(b->goes, 2);
+	assert_int_equal(b->stepped, 0);
+	gdb_session_stopped(&b->s, 1);
+	assert_memory_equal(b->sent, "$T05thread:2;", 13);
+	assert_int_equal(b->s.debug.bp_count, 0);
+	/* Nor does an interrupt leave it behind. */
+	asked(b, "s", "silence");
+	gdb_session_input(&b->s, "\3", 1);
+	assert_int_equal(b->s.debug.bp_count, 0);
+}
+
 static void interrupt_stops(void **state)
 {
 	struct gdb_bench *b = *state;
@@ -593,6 +621,7 @@ int main(void)
 		GDB_TEST(written_code_is_told_to_engines),
 		GDB_TEST(threads_are_vcpus),
 		GDB_TEST(step_moves_one_vcpu),
+		GDB_TEST(step_of_a_halted_vcpu_waits_for_it),
 		GDB_TEST(interrupt_stops),
 		GDB_TEST(breakpoints_reach_the_engines),
 		GDB_TEST(stop_says_which_breakpoint),

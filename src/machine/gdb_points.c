@@ -38,19 +38,18 @@ static bool gdb_add_watch(struct x86_debug *d, const struct gdb_point *p)
 	return true;
 }
 
-static bool gdb_add_break(struct x86_debug *d, const struct gdb_point *p)
+static bool gdb_add_break(struct x86_debug *d, uint64_t addr)
 {
 	for (unsigned i = 0; i < d->bp_count; i++)
-		if (d->bp[i] == p->addr)
+		if (d->bp[i] == addr)
 			return true;
 	if (d->bp_count == X86_DEBUG_MAX_BP)
 		return false;
-	d->bp[d->bp_count++] = p->addr;
+	d->bp[d->bp_count++] = addr;
 	return true;
 }
 
-/* Makes s->debug what s->point[] says; false: more than engines take. */
-static bool gdb_apply_points(struct gdb_session *s)
+bool gdb_point_apply(struct gdb_session *s)
 {
 	struct x86_debug *d = &s->debug;
 	unsigned watched = d->watch_count;
@@ -60,8 +59,10 @@ static bool gdb_apply_points(struct gdb_session *s)
 	d->watch_count = 0;
 	for (unsigned i = 0; i < s->point_count; i++)
 		ok &= s->point[i].type < GDB_WATCH_WRITE
-			      ? gdb_add_break(d, &s->point[i])
+			      ? gdb_add_break(d, s->point[i].addr)
 			      : gdb_add_watch(d, &s->point[i]);
+	if (s->waking)
+		ok &= gdb_add_break(d, s->waking_addr);
 	if (watched || d->watch_count)
 		for (unsigned i = 0; i < s->host->xm->cpu_count; i++)
 			x86_tlb_flush_all(s->host->xm->cpus[i]);
@@ -75,10 +76,10 @@ int gdb_point_add(struct gdb_session *s, const struct gdb_point *p)
 	if (s->point_count == GDB_POINTS_MAX)
 		return -ENOSPC;
 	s->point[s->point_count++] = *p;
-	if (gdb_apply_points(s))
+	if (gdb_point_apply(s))
 		return 0;
 	s->point_count--;
-	gdb_apply_points(s);
+	gdb_point_apply(s);
 	return -ENOSPC;
 }
 
@@ -89,11 +90,12 @@ void gdb_point_remove(struct gdb_session *s, const struct gdb_point *p)
 	if (at < 0)
 		return;
 	s->point[at] = s->point[--s->point_count];
-	gdb_apply_points(s);
+	gdb_point_apply(s);
 }
 
 void gdb_point_remove_all(struct gdb_session *s)
 {
 	s->point_count = 0;
-	gdb_apply_points(s);
+	s->waking = false;
+	gdb_point_apply(s);
 }

@@ -12,7 +12,7 @@
  * Threads of the protocol are vCPUs, numbered from 1.  The machine stops and
  * goes on as a whole ("all-stop"): stepping one vCPU leaves the others, and
  * guest time, standing still, which also makes gdb's stepping over a
- * breakpoint safe.
+ * breakpoint safe.  A vCPU in HLT is the exception: see gdb_step_halted().
  *
  * Breakpoints never touch guest memory: the engines compare addresses with
  * s->debug, and the MMU keeps watched pages out of the TLB.
@@ -139,10 +139,30 @@ static void gdb_why(struct gdb_session *s, unsigned index, char why[48])
 	s->debug.watch_hit = GDB_NO_WATCH;
 }
 
+static void gdb_end_waking(struct gdb_session *s)
+{
+	s->waking = false;
+	gdb_point_apply(s);
+}
+
+/* Did this vCPU meet the breakpoint that waits for another one? */
+static bool gdb_not_for_it(const struct gdb_session *s, unsigned cpu)
+{
+	return s->waking && cpu != s->waking_cpu &&
+	       s->debug.watch_hit == GDB_NO_WATCH &&
+	       !gdb_point_at(s, gdb_linear_rip(gdb_cpu(s, cpu)), false);
+}
+
 void gdb_session_stopped(struct gdb_session *s, unsigned cpu)
 {
 	char why[48];
 
+	if (gdb_not_for_it(s, cpu)) {
+		s->host->step(s->host->opaque, cpu);
+		s->host->go(s->host->opaque);
+		return;
+	}
+	gdb_end_waking(s);
 	gdb_why(s, cpu, why);
 	gdb_report(s, GDB_SIGTRAP, cpu, why);
 }
@@ -152,6 +172,7 @@ static void gdb_interrupt(struct gdb_session *s)
 	if (!s->running)
 		return;
 	s->host->stop(s->host->opaque);
+	gdb_end_waking(s);
 	gdb_report(s, GDB_SIGINT, s->cpu, "");
 }
 
@@ -180,12 +201,25 @@ static enum gdb_reply gdb_go(struct gdb_session *s)
 	return GDB_SILENT;
 }
 
+/* Time stands still while we step: no interrupt would ever end its HLT. */
+static enum gdb_reply gdb_step_halted(struct gdb_session *s, unsigned cpu)
+{
+	s->waking = true;
+	s->waking_cpu = cpu;
+	s->waking_addr = gdb_linear_rip(gdb_cpu(s, cpu));
+	gdb_point_apply(s);
+	return gdb_go(s);
+}
+
 static enum gdb_reply gdb_step(struct gdb_session *s, unsigned cpu)
 {
+	bool halted = gdb_cpu(s, cpu)->activity == X86_HALTED;
 	enum vcpu_exit exit = s->host->step(s->host->opaque, cpu);
 	unsigned signal = GDB_SIGTRAP;
 	char why[48];
 
+	if (halted && exit == VCPU_EXIT_HALT)
+		return gdb_step_halted(s, cpu);
 	if (exit == VCPU_EXIT_SHUTDOWN)
 		signal = GDB_SIGSEGV;
 	if (exit == VCPU_EXIT_ERROR)

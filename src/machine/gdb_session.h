@@ -60,7 +60,14 @@ struct gdb_session {
 	char *xml;           /* target.xml */
 	struct gdb_point point[GDB_POINTS_MAX];
 	unsigned point_count;
-	struct x86_debug debug; /* what the engines see of point[] */
+	/*
+	 * A step of a halted vCPU: all run until this one is back behind its
+	 * HLT, where a breakpoint of our own waits.
+	 */
+	bool waking;
+	unsigned waking_cpu;
+	uint64_t waking_addr;
+	struct x86_debug debug; /* what the engines see of the above */
 	struct rsp_reader in;
 	struct rsp_writer out;
 };
@@ -81,6 +88,8 @@ void gdb_session_end(struct gdb_session *s);
 
 /* --- gdb_points.c --------------------------------------------------------- */
 
+/* Sets s->debug anew; false: more points than the engines take. */
+bool gdb_point_apply(struct gdb_session *s);
 /* Adding one that is there, or removing one that is not, changes nothing. */
 /* -ENOSPC: more than the engines take. */
 int gdb_point_add(struct gdb_session *s, const struct gdb_point *p);
