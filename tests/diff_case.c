@@ -400,6 +400,16 @@ static bool diff_is_xsave(const struct x86_insn *insn)
 	return insn->op >= X86_XSAVE && insn->op <= X86_XRSTOR;
 }
 
+/* A frame that fits into the data pages, mostly. */
+static void diff_tame_enter(struct diff_rand *r, struct diff_case *c)
+{
+	if (diff_rand_percent(r, 20))
+		return;
+	c->bytes[c->insn.len - 2] &= 1;
+	c->bytes[c->insn.len - 1] &= 0xe7;
+	x86_decode(&c->insn, c->bytes, X86_INSN_MAX, c->mode);
+}
+
 /* One try; false if the decoder refuses what came out. */
 static bool diff_make_insn(struct diff_gen *g, struct diff_rand *r,
 			   struct diff_case *c, const struct diff_template *t)
@@ -418,6 +428,8 @@ static bool diff_make_insn(struct diff_gen *g, struct diff_rand *r,
 	if (x86_decode(&c->insn, c->bytes, X86_INSN_MAX, g->mode) !=
 	    X86_DECODE_OK)
 		return false;
+	if (c->insn.op == X86_ENTER)
+		diff_tame_enter(r, c);
 	if (g->host_is_amd && diff_is_vendors(&c->insn))
 		return false;
 	if (diff_is_xsave(&c->insn) &&
@@ -559,6 +571,46 @@ static void diff_aim(struct diff_case *c, uint64_t at)
 	} else {
 		gpr[in->base] = want - scaled;
 	}
+}
+
+static uint64_t diff_effective(const struct diff_case *c)
+{
+	const struct x86_insn *in = &c->insn;
+	uint64_t ea = (uint64_t)(int64_t)in->disp;
+
+	if (in->base == X86_REG_MOFFS)
+		ea = in->imm;
+	else if (in->base == X86_REG_RIP)
+		ea += DIFF_INSN + in->len;
+	else if (in->base != X86_NO_REG)
+		ea += c->in.gpr[in->base & 15];
+	if (in->index != X86_NO_REG && !(in->desc->attr & X86_ATTR_VSIB))
+		ea += c->in.gpr[in->index & 15] << in->scale;
+	return in->addrsize == 8 ? ea : (uint32_t)ea;
+}
+
+/* Where an indirect branch leads: an INT3, or anywhere. */
+static uint64_t diff_random_target(struct diff_rand *r)
+{
+	unsigned how = diff_rand_below(r, 10);
+
+	if (how < 6)
+		return DIFF_CODE + diff_rand_below(r, 0x700);
+	return how < 8 ? diff_rand64(r) >> 17 : diff_value_int(r);
+}
+
+static void diff_tame_branch(struct diff_rand *r, struct diff_case *c)
+{
+	const struct x86_insn *in = &c->insn;
+	uint64_t to = diff_random_target(r);
+
+	if (in->op != X86_JMP_IND && in->op != X86_CALL_IND &&
+	    in->op != X86_RET)
+		return;
+	if (in->o[0].kind == X86_OPND_GPR)
+		c->in.gpr[in->o[0].reg] = to;
+	else
+		memcpy(c->patch, &to, 8);
 }
 
 /* BT and kin with a register: the bit's number moves the address. */
@@ -775,11 +827,13 @@ void diff_gen_case(struct diff_gen *g, struct diff_case *c, uint64_t seed,
 	if (c->insn.op >= X86_FXSAVE && c->insn.op <= X86_XRSTORS &&
 	    diff_rand_percent(&r, 70))
 		at = DIFF_DATA_RW + 64 * diff_rand_below(&r, 116);
-	c->operand = at;
 	if (c->insn.has_mem)
 		diff_aim(c, at);
 	else
 		at = c->in.gpr[c->insn.desc->cls == X86_CLASS_STRING ? X86_RSI
 								     : X86_RSP];
+	if (c->insn.has_mem)
+		c->operand = diff_effective(c) + diff_segment_base(c);
 	diff_random_memory(&r, c, at);
+	diff_tame_branch(&r, c);
 }

@@ -209,9 +209,10 @@ static bool diff_is_piecewise(const struct diff_case *c)
 
 static void diff_near_page(struct diff_text *t, uint64_t host, uint64_t guest)
 {
-	uint64_t apart = (host >> 12) - (guest >> 12) + 1;
+	int64_t apart = (int64_t)(host & ~0xfffull) -
+			(int64_t)(guest & ~0xfffull);
 
-	if (apart > 2)
+	if (apart < -4096 || apart > 4096)
 		diff_u64(t, "cr2's page", host >> 12, guest >> 12);
 }
 

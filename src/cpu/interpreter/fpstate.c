@@ -113,6 +113,18 @@ static void fpstate_check_fx(struct x86_cpu *cpu)
 		x86_raise(cpu, X86_VEC_NM);
 }
 
+/* Unlike XSAVE's, a bad address comes before misalignment. */
+static uint64_t fpstate_fx_area(struct x86_cpu *cpu,
+				const struct x86_insn *insn, bool write)
+{
+	uint64_t linear =
+		x86_linear(cpu, insn, FPSTATE_LEGACY_BYTES, write);
+
+	if (linear & 15)
+		x86_gp(cpu, 0);
+	return linear;
+}
+
 static void fpstate_put_mxcsr(const struct x86_cpu *cpu, uint8_t *image)
 {
 	uint32_t mask = FPU_MXCSR_VALID;
@@ -128,7 +140,7 @@ void interp_op_FXSAVE(struct x86_cpu *cpu, const struct x86_insn *insn)
 	uint64_t linear;
 
 	fpstate_check_fx(cpu);
-	linear = x86_linear_aligned(cpu, insn, FPSTATE_LEGACY_BYTES, 16, true);
+	linear = fpstate_fx_area(cpu, insn, true);
 	x86_probe(cpu, linear, FPSTATE_LEGACY_BYTES, true);
 	fpstate_put_x87(cpu, insn, image);
 	fpstate_put_mxcsr(cpu, image);
@@ -142,7 +154,7 @@ void interp_op_FXRSTOR(struct x86_cpu *cpu, const struct x86_insn *insn)
 	uint64_t linear;
 
 	fpstate_check_fx(cpu);
-	linear = x86_linear_aligned(cpu, insn, FPSTATE_LEGACY_BYTES, 16, false);
+	linear = fpstate_fx_area(cpu, insn, false);
 	x86_load_bytes(cpu, linear, image, FPSTATE_LEGACY_BYTES);
 	if (fpstate_u32(image + FPU_MXCSR) & ~FPU_MXCSR_VALID)
 		x86_gp(cpu, 0);
