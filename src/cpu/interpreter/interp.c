@@ -9,7 +9,8 @@
  *		pending
  *	steps	one instruction at a time, decoded afresh, while anything wants
  *		to see every instruction: TF, debug registers, a tracer, a
- *		debugger; and code that is not in RAM
+ *		debugger's watchpoints; near a debugger's breakpoint; and code
+ *		that is not in RAM
  *
  * During an instruction cpu->rip is the next one's address and cpu->insn the
  * current one; between instructions cpu->insn is NULL.  Whatever an
@@ -185,35 +186,58 @@ static void interp_run_blocks(struct x86_cpu *cpu, struct interp_vcpu *iv)
 	cpu->insn = NULL;
 }
 
+/* The first instructions of one block and no more. */
+static void interp_run_part(struct x86_cpu *cpu, struct interp_vcpu *iv,
+			    struct block *b, unsigned count)
+{
+	cpu->int_shadow = 0;
+	iv->block = b;
+	interp_run_block(cpu, b, count);
+	cpu->insn_count += count;
+	iv->block = NULL;
+	cpu->insn = NULL;
+}
+
 /* One instruction, in the shadow of the one before. */
 static void interp_run_shadowed(struct x86_cpu *cpu, struct interp_vcpu *iv)
 {
 	struct block *b = interp_next_block(cpu, iv, NULL);
 
-	if (!b) {
+	if (b)
+		interp_run_part(cpu, iv, b, 1);
+	else
 		interp_step_insn(cpu, &iv->fetch);
-		return;
-	}
-	cpu->int_shadow = 0;
-	iv->block = b;
-	interp_run_block(cpu, b, 1);
-	cpu->insn_count++;
-	iv->block = NULL;
-	cpu->insn = NULL;
 }
 
-/* --- The loop ------------------------------------------------------------ */
-
-static bool interp_at_breakpoint(const struct x86_cpu *cpu)
+/* Has the debugger a breakpoint in the `len` bytes from rip on? */
+static bool interp_breakpoint_within(const struct x86_cpu *cpu, unsigned len)
 {
 	const struct x86_debug *d = cpu->xm->debug;
 	uint64_t linear = fetch_linear(cpu);
 	unsigned i;
 
 	for (i = 0; d && i < d->bp_count; i++)
-		if (d->bp[i] == linear)
+		if (d->bp[i] - linear < len)
 			return true;
 	return false;
+}
+
+/* One block, or one instruction if the debugger waits for another in it. */
+static void interp_run_careful(struct x86_cpu *cpu, struct interp_vcpu *iv)
+{
+	struct block *b = interp_next_block(cpu, iv, NULL);
+
+	if (b && !interp_breakpoint_within(cpu, b->bytes))
+		interp_run_part(cpu, iv, b, b->count);
+	else
+		interp_step_insn(cpu, &iv->fetch);
+}
+
+/* --- The loop ------------------------------------------------------------ */
+
+static bool interp_debugged(const struct x86_cpu *cpu)
+{
+	return cpu->xm->debug && cpu->xm->debug->bp_count;
 }
 
 /* Does anything want to see every instruction? */
@@ -221,8 +245,9 @@ static bool interp_must_step(const struct x86_cpu *cpu)
 {
 	const struct x86_machine *xm = cpu->xm;
 
-	return cpu->mode & (X86_MODE_TF | X86_MODE_DEBUG) || xm->trace ||
-	       (xm->debug && (xm->debug->bp_count || xm->debug->watch_count));
+	return cpu->mode & (X86_MODE_TF | X86_MODE_DEBUG) ||
+	       (xm->trace && xm->trace->insn) ||
+	       (xm->debug && xm->debug->watch_count);
 }
 
 /* What is to be done between instructions; INTERP_ON, or why to leave. */
@@ -250,15 +275,16 @@ static enum vcpu_exit interp_loop(struct x86_cpu *cpu, struct interp_vcpu *iv)
 	enum vcpu_exit exit;
 
 	while ((exit = interp_between(cpu)) == INTERP_ON) {
-		if (interp_must_step(cpu)) {
-			if (interp_at_breakpoint(cpu))
-				return VCPU_EXIT_DEBUG;
+		if (interp_breakpoint_within(cpu, 1))
+			return VCPU_EXIT_DEBUG;
+		if (interp_must_step(cpu))
 			interp_step_insn(cpu, &iv->fetch);
-		} else if (cpu->int_shadow) {
+		else if (cpu->int_shadow)
 			interp_run_shadowed(cpu, iv);
-		} else {
+		else if (interp_debugged(cpu))
+			interp_run_careful(cpu, iv);
+		else
 			interp_run_blocks(cpu, iv);
-		}
 	}
 	return exit;
 }
