@@ -176,29 +176,47 @@ void harness_gate(struct harness *h, unsigned vector, uint64_t handler)
 
 /* --- Life ---------------------------------------------------------------- */
 
-struct harness *harness_new_on(const struct engine_ops *ops, unsigned bits)
+static void harness_add_cpu(struct harness *h, unsigned i, unsigned bits)
 {
-	struct harness *h = calloc(1, sizeof(*h));
 	struct err err;
 
-	assert_non_null(h);
-	assert_int_equal(mem_new(&h->mem, HARNESS_RAM, &err), 0);
-	h->xm.mem = h->mem;
-	h->xm.cpus = h->cpus;
-	h->xm.cpu_count = 1;
-	h->xm.engine_ops = ops;
-	pthread_mutex_init(&h->xm.bounce_lock, NULL);
-	assert_int_equal(ops->vm_init(&h->xm, &err), 0);
-	h->cpu = h->cpus[0] = x86_cpu_new(&h->xm, 0, &err);
+	h->cpu = h->cpus[i] = x86_cpu_new(&h->xm, i, &err);
 	assert_non_null(h->cpu);
-	assert_int_equal(ops->vcpu_init(h->cpu, &err), 0);
+	assert_int_equal(h->xm.engine_ops->vcpu_init(h->cpu, &err), 0);
+	h->cpu->activity = X86_ACTIVE;
 	if (bits == 16)
 		harness_real(h);
 	else
 		harness_protected(h, bits);
-	h->cpu->gpr[X86_RSP] = bits == 16 ? 0x8000 : HARNESS_STACK;
+	h->cpu->gpr[X86_RSP] =
+		(bits == 16 ? 0x8000 : HARNESS_STACK) - i * 0x1000;
 	h->cpu->rip = bits == 16 ? 0 : HARNESS_CODE;
+}
+
+struct harness *harness_new_smp(const struct engine_ops *ops, unsigned bits,
+				unsigned cpus)
+{
+	struct harness *h = calloc(1, sizeof(*h));
+	struct err err;
+	unsigned i;
+
+	assert_non_null(h);
+	assert_true(cpus <= HARNESS_CPUS);
+	assert_int_equal(mem_new(&h->mem, HARNESS_RAM, &err), 0);
+	h->xm.mem = h->mem;
+	h->xm.cpus = h->cpus;
+	h->xm.cpu_count = cpus;
+	h->xm.engine_ops = ops;
+	pthread_mutex_init(&h->xm.bounce_lock, NULL);
+	assert_int_equal(ops->vm_init(&h->xm, &err), 0);
+	for (i = cpus; i-- > 0;)
+		harness_add_cpu(h, i, bits);
 	return h;
+}
+
+struct harness *harness_new_on(const struct engine_ops *ops, unsigned bits)
+{
+	return harness_new_smp(ops, bits, 1);
 }
 
 struct harness *harness_new(unsigned bits)
@@ -208,8 +226,12 @@ struct harness *harness_new(unsigned bits)
 
 void harness_free(struct harness *h)
 {
-	h->xm.engine_ops->vcpu_free(h->cpu);
-	x86_cpu_free(h->cpu);
+	unsigned i;
+
+	for (i = 0; i < h->xm.cpu_count; i++)
+		h->xm.engine_ops->vcpu_free(h->cpus[i]);
+	for (i = 0; i < h->xm.cpu_count; i++)
+		x86_cpu_free(h->cpus[i]);
 	h->xm.engine_ops->vm_free(&h->xm);
 	pthread_mutex_destroy(&h->xm.bounce_lock);
 	mem_free(h->mem);

@@ -32,6 +32,8 @@
 #define HARNESS_STACK 0x60000ull
 #define HARNESS_PT    0x70000ull
 
+#define HARNESS_CPUS 4
+
 /* Selectors in the GDT: null, then code and data of either privilege. */
 #define HARNESS_CS  0x08
 #define HARNESS_DS  0x10
@@ -42,13 +44,16 @@ struct harness {
 	struct mem *mem;
 	struct x86_machine xm;
 	struct x86_cpu *cpu;
-	struct x86_cpu *cpus[1];
+	struct x86_cpu *cpus[HARNESS_CPUS];
 };
 
 /* bits: 16 (real mode), 32 (protected, no paging) or 64. */
 struct harness *harness_new(unsigned bits);
 /* The same on another engine. */
 struct harness *harness_new_on(const struct engine_ops *ops, unsigned bits);
+/* Several vCPUs in the same state, stacks 4 KiB apart; h->cpu is the first. */
+struct harness *harness_new_smp(const struct engine_ops *ops, unsigned bits,
+				unsigned cpus);
 void harness_free(struct harness *h);
 
 /* Code (or data) to an address; harness_code: to HARNESS_CODE, and rip. */
