@@ -286,11 +286,12 @@ static void cpuid_caches(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 		{ 3, 2, false, 16, 1024 }, /* 1 MiB */
 		{ 3, 3, true, 16, 32768 }, /* 32 MiB */
 	};
-	const struct cpuid_cache *c = &caches[subleaf];
+	const struct cpuid_cache *c;
 	uint32_t cores = (1u << cpuid_core_bits(cpu)) - 1;
 
 	if (subleaf >= sizeof(caches) / sizeof(caches[0]))
 		return;
+	c = &caches[subleaf];
 	r->eax = c->type | c->level << 5 | 1 << 8 | (cores & 0x3f) << 26;
 	if (c->shared)
 		r->eax |= (cores & 0xfff) << 14;

@@ -30,6 +30,7 @@
 #define RTC_NS	     1000000000ull
 #define RTC_UIP_NS   244141ull /* UIP rises so long before the update */
 #define RTC_HZ	     32768u
+#define RTC_LATEST   9000000000ll /* s: ns of it fit in 63 bits */
 
 enum rtc_reg {
 	RTC_SEC, RTC_SEC_ALARM, RTC_MIN, RTC_MIN_ALARM, RTC_HOUR,
@@ -126,7 +127,7 @@ static void rtc_load(struct rtc *r, uint64_t now)
 
 /*
  * Sets the clock from the time registers.  They may hold anything: timegm()
- * normalises, and times before 1970 count as 1970.
+ * normalises, and what does not fit between 1970 and 2255 is cut.
  */
 static void rtc_store(struct rtc *r, uint64_t now, uint64_t fraction)
 {
@@ -143,6 +144,8 @@ static void rtc_store(struct rtc *r, uint64_t now, uint64_t fraction)
 
 	if (t < 0)
 		t = 0;
+	if (t > RTC_LATEST)
+		t = RTC_LATEST;
 	r->offset = (uint64_t)t * RTC_NS + fraction - now;
 	r->dow_shift = (uint8_t)(r->ram[RTC_DOW] + 7 - 1 - tm.tm_wday) % 7;
 }
@@ -253,6 +256,8 @@ static void rtc_arm(struct rtc *r, uint64_t now)
 		if (alarm)
 			next = rtc_earlier(next, alarm * RTC_NS - r->offset);
 	}
+	if (next <= now) /* a restored clock that is about to wrap */
+		next = now + RTC_NS;
 	if (next != UINT64_MAX)
 		timer_arm(&r->timer, next);
 }
