@@ -1,7 +1,6 @@
 # A thin layer over meson and ninja; `make help` lists what it does.
 BUILD = build
 SANITIZE_BUILD = build-sanitize
-MESON_TEST = meson test --no-rebuild --print-errorlogs
 PREFIX = /usr/local
 
 .PHONY: all run test bench sanitize soak install clean distclean format help
@@ -19,7 +18,8 @@ run test bench: export BUILD := $(BUILD)
 
 run:
 	@sh tools/prereqs.sh
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) hostel hostel-vm
 	@sh tools/guest.sh all
 	@sh tools/run.sh
 
@@ -38,7 +38,7 @@ sanitize:
 	@sh tools/prereqs.sh
 	@test -e $(SANITIZE_BUILD)/build.ninja || meson setup $(SANITIZE_BUILD) \
 		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null
-	@sh tools/test.sh $(SANITIZE_BUILD) --timeout-multiplier 10
+	@sh tools/test.sh $(SANITIZE_BUILD) --timeout-multiplier 20
 
 soak: all
 	@sh tools/guest.sh all

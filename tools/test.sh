@@ -6,10 +6,17 @@ set -u
 build=$1
 shift
 
+# Says the last line, and keeps it for .ci/run.
+test_summary()
+{
+	mkdir -p "$build"
+	echo "$*" | tee "$build/test-summary"
+}
+
 test_fail()
 {
 	echo "test.sh: $*" >&2
-	echo "0 passed, 1 failed"
+	test_summary "0 passed, 1 failed"
 	exit 1
 }
 
@@ -20,7 +27,9 @@ sh tools/guest.sh all || test_fail "the guests could not be made"
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-meson test -C "$build" --no-rebuild --print-errorlogs "$@" </dev/null >"$log" 2>&1 &
+# Time limits are there to end what hangs, not what runs on a busy host.
+meson test -C "$build" --no-rebuild --print-errorlogs \
+	--timeout-multiplier 4 "$@" </dev/null >"$log" 2>&1 &
 pid=$!
 tail -n +1 -f --pid="$pid" "$log"
 wait "$pid"
@@ -39,5 +48,5 @@ test_count()
 passed=$(test_count "Ok,Expected Fail")
 failed=$(test_count "Fail,Unexpected Pass,Timeout")
 [ "$status" = 0 ] || [ "$failed" -gt 0 ] || failed=1
-echo "$passed passed, $failed failed, $(test_count Skipped) skipped"
+test_summary "$passed passed, $failed failed, $(test_count Skipped) skipped"
 [ "$failed" = 0 ]
