@@ -76,5 +76,7 @@ struct engine_ops {
 
 extern const struct engine_ops interpreter_engine;
 extern const struct engine_ops translator_engine;
+/* A test tool: the translator checked against the interpreter as it runs. */
+extern const struct engine_ops lockstep_engine;
 
 #endif

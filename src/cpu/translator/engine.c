@@ -21,6 +21,7 @@
 
 #include "cpu/engine.h"
 #include "cpu/interpreter/interp.h"
+#include "cpu/translator/lockstep.h"
 #include "cpu/translator/trap.h"
 #include "cpu/translator/xl.h"
 #include "cpu/x86/mmu.h"
@@ -135,50 +136,71 @@ static struct xl_block *xl_lookup(struct xl *x)
 /* --- Running
  * --------------------------------------------------------------------- */
 
-/*
- * Runs translated code from cpu->rip.  Afterwards rip is where to go on; true:
- * with an instruction for the interpreter.
- */
-static bool xl_run_code(struct xl *x, struct xl_link **link)
+/* What run_code() leaves to be done. */
+enum xl_next {
+	XL_NEXT_BLOCK,
+	XL_NEXT_INTERPRET, /* one instruction */
+	XL_NEXT_ERROR,
+};
+
+/* Translated code came back: rip becomes where to go on. */
+static enum xl_next xl_came_back(struct xl *x, enum xl_exit why,
+				 struct xl_link **link)
 {
 	struct x86_cpu *cpu = x->cpu;
-	uint64_t flushes = x->flushes;
-	struct xl_link *from = *link;
-	struct xl_block *b = xl_lookup(x), *at;
+	uint64_t arg = cpu->word[XL_ARG];
+	struct xl_block *at;
 	uint16_t guest;
-	unsigned why;
-	uint64_t arg;
 
-	*link = NULL;
-	if (!b)
-		return true;
-	if (from && flushes == x->flushes && !from->from->dead)
-		xl_link(x, from, b);
-	why = x->glue.enter(cpu, b->host + b->body);
-	arg = cpu->word[XL_ARG];
 	x->exits[why]++;
 	switch (why) {
 	case XL_EXIT_LINK:
 		*link = (struct xl_link *)(uintptr_t)arg;
 		cpu->rip = (*link)->target;
-		return false;
+		return XL_NEXT_BLOCK;
 	case XL_EXIT_CHECK:
 		at = (struct xl_block *)(uintptr_t)arg;
 		cpu->rip = at->page->linear + at->offset;
-		return false;
+		return XL_NEXT_BLOCK;
 	case XL_EXIT_RIP:
 		cpu->rip = arg;
-		return false;
+		return XL_NEXT_BLOCK;
 	case XL_EXIT_INSN:
 		cpu->rip = arg;
-		return true;
+		return XL_NEXT_INTERPRET;
 	case XL_EXIT_DONE:
-		return arg;
+		return arg ? XL_NEXT_INTERPRET : XL_NEXT_BLOCK;
 	default:
 		at = xl_block_at(x, (const uint8_t *)(uintptr_t)arg, &guest);
 		cpu->rip = at->page->linear + guest;
-		return true;
+		return XL_NEXT_INTERPRET;
 	}
+}
+
+/* Runs translated code from cpu->rip; link: the jump that led there, if any,
+ * and then the one that was left by. */
+static enum xl_next xl_run_code(struct xl *x, struct xl_link **link,
+				struct err *err)
+{
+	uint64_t flushes = x->flushes;
+	struct xl_link *from = *link;
+	struct xl_block *b = xl_lookup(x);
+	enum xl_next next;
+	enum xl_exit why;
+
+	*link = NULL;
+	if (!b)
+		return XL_NEXT_INTERPRET;
+	if (from && flushes == x->flushes && !from->from->dead &&
+	    !x->lockstep)
+		xl_link(x, from, b);
+	if (x->lockstep)
+		lockstep_begin(x->lockstep);
+	why = x->glue.enter(x->cpu, b->host + b->body);
+	next = xl_came_back(x, why, link);
+	if (x->lockstep && lockstep_check(x->lockstep, b, why, err))
+		return XL_NEXT_ERROR;
+	return next;
 }
 
 /* Between instructions: true, and why, if run() is to return. */
@@ -214,10 +236,11 @@ static bool xl_at_breakpoint(const struct x86_cpu *cpu)
 	return false;
 }
 
-static enum vcpu_exit xl_loop(struct xl *x)
+static enum vcpu_exit xl_loop(struct xl *x, struct err *err)
 {
 	struct x86_cpu *cpu = x->cpu;
 	struct xl_link *link = NULL;
+	enum xl_next next;
 	enum vcpu_exit exit;
 
 	for (;;) {
@@ -231,8 +254,12 @@ static enum vcpu_exit xl_loop(struct xl *x)
 			if (xl_at_breakpoint(cpu))
 				return VCPU_EXIT_DEBUG;
 			link = NULL;
-		} else if (!xl_run_code(x, &link)) {
-			continue;
+		} else {
+			next = xl_run_code(x, &link, err);
+			if (next == XL_NEXT_ERROR)
+				return VCPU_EXIT_ERROR;
+			if (next == XL_NEXT_BLOCK)
+				continue;
 		}
 		x->interpreted++;
 		if (interp_one(cpu) == VCPU_EXIT_SHUTDOWN)
@@ -257,7 +284,7 @@ static enum vcpu_exit xl_run(struct x86_cpu *cpu, struct err *err)
 
 	xl_own_thread(cpu->engine);
 	x86_sync_enter(cpu);
-	exit = xl_loop(cpu->engine);
+	exit = xl_loop(cpu->engine, err);
 	x86_sync_leave(cpu);
 	return exit;
 }
@@ -315,6 +342,8 @@ static void xl_vcpu_free(struct x86_cpu *cpu)
 	if (!x)
 		return;
 	cpu->engine = NULL;
+	cpu->park_vectors = NULL;
+	lockstep_free(x->lockstep);
 	xl_code_free(x);
 	pthread_mutex_destroy(&x->note_lock);
 	munmap(x, sizeof(*x));
@@ -345,6 +374,19 @@ static int xl_vcpu_init(struct x86_cpu *cpu, struct err *err)
 	return 0;
 }
 
+static int xl_lockstep_vcpu_init(struct x86_cpu *cpu, struct err *err)
+{
+	int rc = xl_vcpu_init(cpu, err);
+	struct xl *x = cpu->engine;
+
+	if (rc)
+		return rc;
+	rc = lockstep_new(&x->lockstep, x, err);
+	if (rc)
+		xl_vcpu_free(cpu);
+	return rc;
+}
+
 static void xl_engine_flush(struct x86_cpu *cpu)
 {
 	xl_flush(cpu->engine);
@@ -373,6 +415,20 @@ const struct engine_ops translator_engine = {
 	.vm_init = xl_vm_init,
 	.vm_free = xl_vm_free,
 	.vcpu_init = xl_vcpu_init,
+	.vcpu_free = xl_vcpu_free,
+	.run = xl_run,
+	.step = xl_step,
+	.code_written = xl_code_written,
+	.flush = xl_engine_flush,
+	.stats = xl_stats,
+};
+
+const struct engine_ops lockstep_engine = {
+	.name = "lockstep",
+	.probe = xl_probe,
+	.vm_init = xl_vm_init,
+	.vm_free = xl_vm_free,
+	.vcpu_init = xl_lockstep_vcpu_init,
 	.vcpu_free = xl_vcpu_free,
 	.run = xl_run,
 	.step = xl_step,

@@ -232,6 +232,11 @@ void gen_indirect(struct xl_gen *g)
 	struct xl_asm *a = g->a;
 	uint8_t *hit;
 
+	g->ended = true;
+	if (g->x->lockstep) {
+		asm_jmp(a, g->x->glue.exit[XL_EXIT_RIP]);
+		return;
+	}
 	asm_op(a, OP(1, 0xb7), XL_T1, RM_REG(XL_T0));
 	asm_lea32(a, XL_T1, RM_SIB(XL_T1, XL_T1, 0, 0));
 	asm_load(a, XL_CX, RM_GS8(XL_T1, at));
@@ -240,7 +245,6 @@ void gen_indirect(struct xl_gen *g)
 	asm_jmp(a, g->x->glue.indirect[kind]);
 	asm_land8(a, hit);
 	asm_op(a, OP(0, 0xff), 4, RM_GS8(XL_T1, at + 8));
-	g->ended = true;
 }
 
 /* --- Blocks
@@ -283,6 +287,9 @@ static bool gen_insn(struct xl_gen *g, const struct x86_insn *insn)
 {
 	switch (insn->desc->cls) {
 	case X86_CLASS_INT:
+		if (g->x->lockstep &&
+		    (insn->op == X86_RDRAND || insn->op == X86_RDSEED))
+			return false; /* never the same twice */
 		return gen_int(g, insn);
 	case X86_CLASS_FLOW:
 		return gen_flow(g, insn);
@@ -303,6 +310,8 @@ static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 {
 	struct xl_insn *xi;
 
+	if (g->x->lockstep)
+		return false;
 	switch (insn->desc->cls) {
 	case X86_CLASS_INT: case X86_CLASS_FLOW:
 	case X86_CLASS_STRING: case X86_CLASS_SYSTEM:

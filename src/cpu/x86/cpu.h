@@ -201,6 +201,8 @@ struct x86_cpu {
 	 * host's.  Called before code that could use those: devices.
 	 */
 	void (*park_vectors)(struct x86_cpu *cpu);
+	/* NULL, or: called when a page of RAM becomes writable in the TLB. */
+	void (*write_hook)(struct x86_cpu *cpu, uint8_t *host_page);
 	struct x86_xsave fpu;
 	/* An engine's own words within reach of a segment base at *this. */
 	uint64_t word[16];

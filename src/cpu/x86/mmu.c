@@ -137,12 +137,15 @@ static bool mmu_translate(struct x86_cpu *cpu, uint64_t linear, unsigned kind,
 		p->what = MMU_CODE;
 	} else {
 		p->what = MMU_RAM;
+		if (a.write && cpu->write_hook)
+			cpu->write_hook(cpu, page);
 		tlb_insert(cpu, kind, linear, page, r.global);
 		if (r.shift > 12) {
 			tlb_note_large(&cpu->tlb, linear, 21);
 			tlb_note_large(&cpu->tlb, linear, 30);
 		}
-		if (!a.write && r.writable && mmu_may_write(cpu, r.gpa))
+		if (!a.write && r.writable && !cpu->write_hook &&
+		    mmu_may_write(cpu, r.gpa))
 			tlb_insert(cpu, kind | 1, linear, page, r.global);
 	}
 	return true;
@@ -753,6 +756,17 @@ void x86_tlb_drop_writable(struct x86_cpu *cpu, uint64_t gpa_page)
 			    t->addend[kind][at] - t->neg[kind][at] == host)
 				tlb_clear(t, slot);
 		}
+}
+
+void x86_tlb_drop_writable_all(struct x86_cpu *cpu)
+{
+	struct x86_tlb *t = &cpu->tlb;
+	unsigned global, i;
+
+	for (global = 0; global < 2; global++)
+		for (i = 0; i < t->used_count[global]; i++)
+			if (t->used[global][i] / X86_TLB_SIZE & 1)
+				tlb_clear(t, t->used[global][i]);
 }
 
 void x86_load_pdptes(struct x86_cpu *cpu, uint64_t cr3)

@@ -1,0 +1,206 @@
+/*
+ * lockstep.c - see lockstep.h.
+ *
+ * How a block is undone: before it, every writable TLB entry is dropped, so
+ * that the first write to a page comes to mmu.c, which calls our hook, which
+ * keeps the page's content.  Devices are not reached from within translated
+ * code, and instructions that the interpreter executes for the translator are
+ * not compared: there is nothing to compare them with.
+ */
+#include "cpu/translator/lockstep.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/interpreter/interp.h"
+#include "cpu/x86/mmu.h"
+
+#define LOCKSTEP_PAGES 32
+
+struct lockstep_page {
+	uint8_t *host;
+	uint8_t before[MEM_PAGE_SIZE];
+	uint8_t after[MEM_PAGE_SIZE];
+};
+
+struct lockstep_state {
+	uint64_t gpr[16], rip, rflags;
+	uint8_t fpu[X86_XSAVE_SIZE];
+};
+
+struct lockstep {
+	struct xl *x;
+	struct lockstep_state start, translated;
+	unsigned count;
+	bool again;   /* the interpreter runs */
+	bool overrun; /* wrote more pages than are kept: not compared */
+	bool astray;  /* the interpreter wrote a page that the block did not */
+	struct lockstep_page pages[LOCKSTEP_PAGES];
+	uint64_t blocks;
+};
+
+static void lockstep_write(struct x86_cpu *cpu, uint8_t *host)
+{
+	struct lockstep *l = ((struct xl *)cpu->engine)->lockstep;
+	unsigned i;
+
+	for (i = 0; i < l->count; i++)
+		if (l->pages[i].host == host)
+			return;
+	if (l->again) {
+		l->astray = true;
+	} else if (l->count == LOCKSTEP_PAGES) {
+		l->overrun = true;
+	} else {
+		l->pages[l->count].host = host;
+		memcpy(l->pages[l->count++].before, host, MEM_PAGE_SIZE);
+	}
+}
+
+int lockstep_new(struct lockstep **out, struct xl *x, struct err *err)
+{
+	struct lockstep *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return err_set(err, ENOMEM, "no memory for lockstep");
+	l->x = x;
+	*out = l;
+	return 0;
+}
+
+void lockstep_free(struct lockstep *l)
+{
+	free(l);
+}
+
+static void lockstep_get(const struct x86_cpu *cpu, struct lockstep_state *s)
+{
+	memcpy(s->gpr, cpu->gpr, sizeof(s->gpr));
+	s->rip = cpu->rip;
+	s->rflags = cpu->rflags;
+	memcpy(s->fpu, cpu->fpu.b, sizeof(s->fpu));
+}
+
+static void lockstep_put(struct x86_cpu *cpu, const struct lockstep_state *s)
+{
+	memcpy(cpu->gpr, s->gpr, sizeof(s->gpr));
+	cpu->rip = s->rip;
+	cpu->rflags = s->rflags;
+	memcpy(cpu->fpu.b, s->fpu, sizeof(s->fpu));
+}
+
+void lockstep_begin(struct lockstep *l)
+{
+	struct x86_cpu *cpu = l->x->cpu;
+
+	l->count = 0;
+	l->again = l->overrun = l->astray = false;
+	x86_tlb_drop_writable_all(cpu);
+	cpu->write_hook = lockstep_write;
+	lockstep_get(cpu, &l->start);
+}
+
+/* How many of the block's instructions were completed. */
+static unsigned lockstep_insns(const struct xl_block *b, enum xl_exit why,
+			       uint64_t rip)
+{
+	unsigned i, n = 0;
+	uint16_t last = 0;
+
+	if (why == XL_EXIT_LINK || why == XL_EXIT_RIP)
+		return b->insn_count;
+	for (i = 0; i < b->pc_count; i++) {
+		if (i && b->pcs[i].guest <= last)
+			break; /* the out-of-line parts begin */
+		last = b->pcs[i].guest;
+		n += last < (rip & MEM_PAGE_MASK);
+	}
+	return n;
+}
+
+static void lockstep_swap_memory(struct lockstep *l)
+{
+	unsigned i;
+
+	for (i = 0; i < l->count; i++) {
+		memcpy(l->pages[i].after, l->pages[i].host, MEM_PAGE_SIZE);
+		memcpy(l->pages[i].host, l->pages[i].before, MEM_PAGE_SIZE);
+	}
+}
+
+/* What differs, or NULL. */
+static const char *lockstep_differs(const struct lockstep *l,
+				    const struct x86_cpu *cpu)
+{
+	static const char *const names[16] = {
+		"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+		"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+	};
+	unsigned i;
+
+	for (i = 0; i < 16; i++)
+		if (l->translated.gpr[i] != cpu->gpr[i])
+			return names[i];
+	if (l->translated.rip != cpu->rip)
+		return "rip";
+	if (l->translated.rflags != cpu->rflags)
+		return "rflags";
+	if (memcmp(l->translated.fpu + 24, cpu->fpu.b + 24, 4))
+		return "mxcsr";
+	if (memcmp(l->translated.fpu + X86_XMM_OFFSET,
+		   cpu->fpu.b + X86_XMM_OFFSET, 256) ||
+	    memcmp(l->translated.fpu + X86_YMMH_OFFSET,
+		   cpu->fpu.b + X86_YMMH_OFFSET, 256))
+		return "vectors";
+	for (i = 0; i < l->count; i++)
+		if (memcmp(l->pages[i].after, l->pages[i].host, MEM_PAGE_SIZE))
+			return "memory";
+	return l->astray ? "pages written" : NULL;
+}
+
+static int lockstep_report(struct lockstep *l, const struct xl_block *b,
+			   const char *what, struct err *err)
+{
+	const struct x86_cpu *cpu = l->x->cpu;
+
+	return err_set(err, EBADMSG,
+		       "lockstep: %s differs after %u instructions from "
+		       "%#" PRIx64 ": rip %#" PRIx64 " or %#" PRIx64
+		       ", rflags %#" PRIx64 " or %#" PRIx64,
+		       what, b->insn_count, l->start.rip, l->translated.rip,
+		       cpu->rip, l->translated.rflags, cpu->rflags);
+}
+
+static bool lockstep_interpret(struct x86_cpu *cpu, unsigned n)
+{
+	while (n--)
+		if (!interp_one_raw(cpu))
+			return false;
+	return true;
+}
+
+int lockstep_check(struct lockstep *l, const struct xl_block *b,
+		   enum xl_exit why, struct err *err)
+{
+	struct x86_cpu *cpu = l->x->cpu;
+	unsigned n = lockstep_insns(b, why, cpu->rip);
+	const char *what;
+	bool ok;
+
+	l->blocks++;
+	if (l->overrun) {
+		cpu->write_hook = NULL;
+		return 0;
+	}
+	lockstep_get(cpu, &l->translated);
+	lockstep_swap_memory(l);
+	lockstep_put(cpu, &l->start);
+	l->again = true;
+	x86_tlb_drop_writable_all(cpu);
+	ok = lockstep_interpret(cpu, n);
+	cpu->write_hook = NULL;
+	what = ok ? lockstep_differs(l, cpu) : "a fault";
+	return what ? lockstep_report(l, b, what, err) : 0;
+}
