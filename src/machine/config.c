@@ -60,7 +60,8 @@ static const struct config_field config_fields[] = {
 #define CONFIG_FIELDS (sizeof(config_fields) / sizeof(config_fields[0]))
 
 static const char *const config_engines[] = { "auto", "translator",
-					      "interpreter", "kvm" };
+					      "interpreter", "kvm",
+					      "lockstep" };
 
 void vm_config_init(struct vm_config *c)
 {
@@ -223,7 +224,8 @@ static int config_get_engine(char **out, const json_t *j, struct err *err)
 {
 	const char *s = json_string_value(j);
 
-	for (size_t i = 0; s && i < 4; i++)
+	for (size_t i = 0; s && i < sizeof(config_engines) / sizeof(*config_engines);
+	     i++)
 		if (!strcmp(s, config_engines[i]))
 			return config_get_string(out, j, err);
 	if (!s)

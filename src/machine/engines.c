@@ -4,13 +4,11 @@
 #include <stddef.h>
 #include <string.h>
 
-/*
- * The order in which "auto" tries them.  The translator goes first as soon as
- * it boots stock kernels.
- */
+/* In the order in which "auto" tries them. */
 static const struct engine_ops *const engines[] = {
-	&interpreter_engine,
 	&translator_engine,
+	&interpreter_engine,
+	&lockstep_engine,
 };
 
 #define ENGINES_COUNT (sizeof(engines) / sizeof(engines[0]))

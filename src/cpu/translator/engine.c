@@ -177,6 +177,13 @@ static enum xl_next xl_came_back(struct xl *x, enum xl_exit why,
 	}
 }
 
+/* An interrupt may have come between the jump and its target. */
+static bool xl_may_link(const struct xl *x, const struct xl_link *l)
+{
+	return !x->lockstep && !l->from->dead && l->target == x->cpu->rip &&
+	       l->from->page->mode == (x->cpu->mode & XL_MODE_KEY);
+}
+
 /* Runs translated code from cpu->rip; link: the jump that led there, if any,
  * and then the one that was left by. */
 static enum xl_next xl_run_code(struct xl *x, struct xl_link **link,
@@ -191,8 +198,7 @@ static enum xl_next xl_run_code(struct xl *x, struct xl_link **link,
 	*link = NULL;
 	if (!b)
 		return XL_NEXT_INTERPRET;
-	if (from && flushes == x->flushes && !from->from->dead &&
-	    !x->lockstep)
+	if (from && flushes == x->flushes && xl_may_link(x, from))
 		xl_link(x, from, b);
 	if (x->lockstep)
 		lockstep_begin(x->lockstep);
