@@ -114,7 +114,7 @@ static void bad_filters_get_a_sentence(void **state)
 		err.msg[0] = 0;
 		if (trace_filter_parse(&f, bad[i], &err) != -EINVAL)
 			fail_msg("'%s' was taken", bad[i]);
-		assert_non_null(strstr(err.msg, "trace filter: "));
+		assert_non_null(strstr(err.msg, "--trace-filter: "));
 	}
 }
 

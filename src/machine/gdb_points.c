@@ -49,6 +49,7 @@ static bool gdb_add_break(struct x86_debug *d, uint64_t addr)
 	return true;
 }
 
+/* Without any, engines need not look, and run at full speed. */
 bool gdb_point_apply(struct gdb_session *s)
 {
 	struct x86_debug *d = &s->debug;
@@ -63,6 +64,7 @@ bool gdb_point_apply(struct gdb_session *s)
 			      : gdb_add_watch(d, &s->point[i]);
 	if (s->waking)
 		ok &= gdb_add_break(d, s->waking_addr);
+	s->host->xm->debug = d->bp_count || d->watch_count ? d : NULL;
 	if (watched || d->watch_count)
 		for (unsigned i = 0; i < s->host->xm->cpu_count; i++)
 			x86_tlb_flush_all(s->host->xm->cpus[i]);

@@ -762,7 +762,6 @@ int gdb_session_begin(struct gdb_session *s, const struct gdb_host *host)
 	s->xml = gdb_regs_xml();
 	if (!s->xml)
 		return -ENOMEM;
-	host->xm->debug = &s->debug;
 	return 0;
 }
 
@@ -771,7 +770,6 @@ void gdb_session_end(struct gdb_session *s)
 	if (s->running)
 		s->host->stop(s->host->opaque);
 	gdb_point_remove_all(s);
-	s->host->xm->debug = NULL;
 	free(s->xml);
 	s->xml = NULL;
 	s->host->go(s->host->opaque);

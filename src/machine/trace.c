@@ -92,15 +92,15 @@ static void trace_event_name(const struct x86_event *ev, char name[32])
 	if (ev->vector < sizeof(trace_vector) / sizeof(*trace_vector))
 		known = trace_vector[ev->vector];
 	if (ev->type == X86_EV_INTR)
-		snprintf(name, 32, "interrupt %#x", ev->vector);
+		snprintf(name, 32, "interrupt 0x%x", ev->vector);
 	else if (ev->type == X86_EV_NMI)
 		snprintf(name, 32, "NMI");
 	else if (ev->type == X86_EV_SOFT)
-		snprintf(name, 32, "int %#x", ev->vector);
+		snprintf(name, 32, "int 0x%x", ev->vector);
 	else if (known)
 		snprintf(name, 32, "%s", known);
 	else
-		snprintf(name, 32, "exception %#x", ev->vector);
+		snprintf(name, 32, "exception 0x%x", ev->vector);
 }
 
 static void trace_event(void *opaque, struct x86_cpu *cpu,
@@ -113,9 +113,9 @@ static void trace_event(void *opaque, struct x86_cpu *cpu,
 		return;
 	trace_event_name(ev, name);
 	if (ev->has_error)
-		snprintf(error, sizeof(error), " error %#" PRIx32, ev->error);
+		snprintf(error, sizeof(error), " error 0x%" PRIx32, ev->error);
 	if (ev->vector == X86_VEC_PF && ev->type == X86_EV_FAULT)
-		snprintf(cr2, sizeof(cr2), " cr2 %#" PRIx64, ev->cr2);
+		snprintf(cr2, sizeof(cr2), " cr2 0x%" PRIx64, ev->cr2);
 	trace_line(t, cpu, "event  %016" PRIx64 " %s%s%s", cpu->rip, name,
 		   error, cr2);
 }
@@ -134,7 +134,7 @@ static void trace_access(void *opaque, char space, bool write, uint64_t addr,
 	if (cpu ? !trace_wants(t, cpu, cpu->rip)
 		: !trace_filter_match_other(&t->filter))
 		return;
-	trace_line(t, cpu, "%s   %s %#" PRIx64 ".%u = %#" PRIx64 " %s",
+	trace_line(t, cpu, "%s   %s 0x%" PRIx64 ".%u = 0x%" PRIx64 " %s",
 		   port ? "port" : "mmio", write ? "write" : "read", addr, size,
 		   value, name);
 }

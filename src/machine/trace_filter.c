@@ -22,7 +22,7 @@ static const struct {
 static int trace_bad_word(const char *word, struct err *err)
 {
 	return err_set(err, EINVAL,
-		       "trace filter: '%s' is not one of insn, event, port, "
+		       "--trace-filter: '%s' is not one of insn, event, port, "
 		       "mmio, user, kernel, cpu=N or an address range like "
 		       "0x1000-0x2000",
 		       word);
@@ -51,10 +51,11 @@ static int trace_add_cpu(struct trace_filter *f, const char *word,
 	if (!trace_number(word + 4, 0, &next, &n))
 		return trace_bad_word(word, err);
 	if (n >= TRACE_CPUS_MAX)
-		return err_set(err, EINVAL,
-			       "trace filter: there is no vCPU '%s': they are "
-			       "numbered from 0",
-			       word);
+		return err_set(
+			err, EINVAL,
+			"--trace-filter: there is no vCPU '%s': they are "
+			"numbered from 0",
+			word);
 	f->any_cpu = false;
 	f->cpus[n / 64] |= 1ull << n % 64;
 	return 0;
@@ -71,12 +72,12 @@ static int trace_add_range(struct trace_filter *f, const char *word,
 		return trace_bad_word(word, err);
 	if (from >= to)
 		return err_set(err, EINVAL,
-			       "trace filter: the range '%s' is empty: give "
+			       "--trace-filter: the range '%s' is empty: give "
 			       "the lower address first",
 			       word);
 	if (f->range_count == TRACE_RANGES_MAX)
 		return err_set(err, EINVAL,
-			       "trace filter: more than %d address ranges: "
+			       "--trace-filter: more than %d address ranges: "
 			       "give fewer or larger ones",
 			       TRACE_RANGES_MAX);
 	f->range[f->range_count].from = from;

@@ -243,7 +243,7 @@ struct x86_machine {
 	/* --trace: may be NULL; called in the vCPU's thread. */
 	const struct x86_trace_ops *trace;
 	void *trace_opaque;
-	/* gdb: code breakpoints and single-step; NULL when not attached. */
+	/* gdb: breakpoints and watchpoints; NULL when there are none. */
 	struct x86_debug *debug;
 	/* Held during accesses that cannot be atomic on their own: mmu.c. */
 	pthread_mutex_t bounce_lock;
