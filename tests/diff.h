@@ -32,7 +32,8 @@
 #define DIFF_DATA_RW    0x20000000ull
 #define DIFF_DATA_END   0x20002000ull
 #define DIFF_DATA_BYTES (DIFF_DATA_END - DIFF_DATA)
-#define DIFF_CODE_BYTES 64 /* written for each case; then INT3s */
+#define DIFF_SEQ_MAX    8   /* instructions of a case */
+#define DIFF_CODE_BYTES 160 /* written for each case; then INT3s */
 #define DIFF_PATCH_MAX  1024
 #define DIFF_NO_VECTOR  (-1)
 
@@ -47,9 +48,14 @@ struct diff_state {
 
 struct diff_case {
 	uint64_t seed, number;
-	unsigned mode; /* X86_MODE_CODE64 or X86_MODE_CODE32 */
-	struct x86_insn insn;
-	uint8_t bytes[32];
+	unsigned mode;        /* X86_MODE_CODE64 or X86_MODE_CODE32 */
+	struct x86_insn insn; /* the last one */
+	unsigned count;       /* instructions; 1, but for --length */
+	struct x86_insn seq[DIFF_SEQ_MAX];
+	unsigned start[DIFF_SEQ_MAX]; /* offsets in bytes */
+	unsigned at;                  /* of the one being made */
+	uint16_t aimed; /* registers that hold addresses already */
+	uint8_t bytes[DIFF_CODE_BYTES + 32];
 	unsigned len;    /* of the code */
 	unsigned *shown; /* differences shown of the same row */
 	bool uses_fpu;   /* fpu is loaded and compared */
@@ -61,12 +67,12 @@ struct diff_case {
 	uint8_t patch[DIFF_PATCH_MAX];
 };
 
-/* --- diff_case.c -------------------------------------------------------------
- */
+/* --- diff_case.c --------------------------------------------------------- */
 
 struct diff_gen;
-/* only: NULL, or an instruction's name.  NULL: there is none of that name. */
-struct diff_gen *diff_gen_new(unsigned mode, const char *only);
+/* length: instructions of a case.  only: NULL, or an instruction's name.  NULL:
+ * there is none of that name. */
+struct diff_gen *diff_gen_new(unsigned mode, const char *only, unsigned length);
 void diff_gen_free(struct diff_gen *g);
 unsigned diff_gen_rows(const struct diff_gen *g);
 /* Names rows that no case can reach though nothing says why; how many. */
@@ -76,8 +82,7 @@ void diff_gen_report(const struct diff_gen *g, FILE *out);
 void diff_gen_case(struct diff_gen *g, struct diff_case *c, uint64_t seed,
 		   uint64_t number);
 
-/* --- diff_native.c -----------------------------------------------------------
- */
+/* --- diff_native.c ------------------------------------------------------- */
 
 int diff_native_init(void);
 /* The two writable pages, and the page before them. */
@@ -92,8 +97,7 @@ void diff_native_run(const struct diff_case *c, struct diff_state *out);
  */
 void diff_outcome(const struct diff_case *c, struct diff_state *s);
 
-/* --- diff_guest.c ------------------------------------------------------------
- */
+/* --- diff_guest.c -------------------------------------------------------- */
 
 struct diff_guest;
 /* engine: "interpreter" (one instruction), "interpreter-run", "translator" */
@@ -103,8 +107,7 @@ uint8_t *diff_guest_data(struct diff_guest *g);
 void diff_guest_run(struct diff_guest *g, const struct diff_case *c,
 		    struct diff_state *out);
 
-/* --- diff_compare.c ----------------------------------------------------------
- */
+/* --- diff_compare.c ------------------------------------------------------ */
 
 /* Writes what differs into text; returns how many things do. */
 unsigned diff_compare(const struct diff_case *c, const struct diff_state *host,

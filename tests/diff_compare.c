@@ -39,8 +39,7 @@ static void diff_u64(struct diff_text *t, const char *what, uint64_t host,
 			 (unsigned long long)host, (unsigned long long)guest);
 }
 
-/* --- What is undefined
- * --------------------------------------------------------- */
+/* --- What is undefined --------------------------------------------------- */
 
 static unsigned diff_shift_count(const struct diff_case *c)
 {
@@ -88,8 +87,17 @@ static uint64_t diff_flags_undefined(const struct diff_case *c)
 	return d->flags_undefined;
 }
 
-/* --- Registers
- * ----------------------------------------------------------------- */
+/* Of a sequence; which instruction wrote which flag last is not followed. */
+static uint64_t diff_any_undefined(const struct diff_case *c)
+{
+	uint64_t flags = 0;
+
+	for (unsigned i = 0; i < c->count; i++)
+		flags |= c->seq[i].desc->flags_undefined;
+	return flags;
+}
+
+/* --- Registers ----------------------------------------------------------- */
 
 static const char *const diff_gpr_name[16] = {
 	"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
@@ -103,7 +111,9 @@ static void diff_compare_int(struct diff_text *t, const struct diff_case *c,
 	/* RF: set by the processor in the image it pushes for a fault. */
 	uint64_t ignore = X86_FLAG_RF;
 
-	if (h->vector == DIFF_NO_VECTOR)
+	if (c->count > 1)
+		ignore |= diff_any_undefined(c);
+	else if (h->vector == DIFF_NO_VECTOR)
 		ignore |= diff_flags_undefined(c);
 	for (unsigned i = 0; i < 16; i++)
 		diff_u64(t, diff_gpr_name[i], h->gpr[i], g->gpr[i]);
@@ -185,8 +195,7 @@ static void diff_compare_fpu(struct diff_text *t, const struct diff_state *h,
 	diff_compare_vec(t, h, g, "ymmh", X86_YMMH_OFFSET, 16, 16, 16);
 }
 
-/* --- Exceptions and memory
- * ------------------------------------------------------- */
+/* --- Exceptions and memory ----------------------------------------------- */
 
 /* Linux reports every fault on a kernel address as a protection fault. */
 static uint32_t diff_pf_mask(uint64_t cr2)
@@ -200,17 +209,21 @@ static uint32_t diff_pf_mask(uint64_t cr2)
  */
 static bool diff_is_piecewise(const struct diff_case *c)
 {
-	unsigned op = c->insn.op;
+	for (unsigned i = 0; i < c->count; i++) {
+		unsigned op = c->seq[i].op;
 
-	return (op >= X86_FXSAVE && op <= X86_XRSTORS) ||
-	       (op >= X86_FNSTENV && op <= X86_FRSTOR) || op == X86_MASKMOV ||
-	       op == X86_VMASKMOV;
+		if ((op >= X86_FXSAVE && op <= X86_XRSTORS) ||
+		    (op >= X86_FNSTENV && op <= X86_FRSTOR) ||
+		    op == X86_MASKMOV || op == X86_VMASKMOV)
+			return true;
+	}
+	return false;
 }
 
 static void diff_near_page(struct diff_text *t, uint64_t host, uint64_t guest)
 {
-	int64_t apart = (int64_t)(host & ~0xfffull) -
-			(int64_t)(guest & ~0xfffull);
+	int64_t apart =
+		(int64_t)(host & ~0xfffull) - (int64_t)(guest & ~0xfffull);
 
 	if (apart < -4096 || apart > 4096)
 		diff_u64(t, "cr2's page", host >> 12, guest >> 12);

@@ -54,8 +54,7 @@ struct diff_guest {
 	uint64_t next_table;
 };
 
-/* --- Page tables
- * --------------------------------------------------------------- */
+/* --- Page tables --------------------------------------------------------- */
 
 static uint64_t *diff_table_entry(struct diff_guest *g, uint64_t table,
 				  uint64_t linear, unsigned level)
@@ -96,8 +95,7 @@ static void diff_map_all(struct diff_guest *g)
 			 X86_PTE_P | X86_PTE_W);
 }
 
-/* --- The kernel
- * ---------------------------------------------------------------- */
+/* --- The kernel ---------------------------------------------------------- */
 
 static void diff_put64(struct diff_guest *g, unsigned offset, uint64_t v)
 {
@@ -138,8 +136,7 @@ static void diff_put_idt(struct diff_guest *g)
 	}
 }
 
-/* --- The processor
- * ------------------------------------------------------------- */
+/* --- The processor ------------------------------------------------------- */
 
 static struct x86_seg diff_segment(uint16_t sel, uint32_t attr)
 {
@@ -262,8 +259,7 @@ uint8_t *diff_guest_data(struct diff_guest *g)
 	return g->data;
 }
 
-/* --- One case
- * ------------------------------------------------------------------ */
+/* --- One case ------------------------------------------------------------ */
 
 static void diff_guest_put_code(struct diff_guest *g, const struct diff_case *c)
 {

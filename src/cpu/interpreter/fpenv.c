@@ -86,9 +86,6 @@ static void fpenv_words(const struct x86_cpu *cpu, uint32_t w[7])
 	uint32_t fip = (uint32_t)fpu_get64(cpu, FPU_FIP);
 	uint32_t fdp = (uint32_t)fpu_get64(cpu, FPU_FDP);
 	uint32_t fop = fpu_get16(cpu, FPU_FOP);
-
-	if (!fpu_pointers_visible(cpu))
-		fip = fdp = fop = 0;
 	w[0] = 0xffff0000 | fpu_get16(cpu, FPU_FCW);
 	w[1] = 0xffff0000 | fpu_get16(cpu, FPU_FSW);
 	w[2] = 0xffff0000 | fpenv_full_tags(cpu);
