@@ -56,97 +56,97 @@ void interp_op_SALC(struct x86_cpu *cpu, const struct x86_insn *insn)
 
 /* --- Decimal arithmetic (SDM 2A: AAA ... DAS) ---------------------------- */
 
-/* The host cannot run these in 64-bit mode; SF, ZF, PF are those of AL. */
-static uint64_t misc_szp(uint8_t al)
-{
-	uint64_t f = al & 0x80 ? X86_FLAG_SF : 0;
+/*
+ * The host cannot run these in 64-bit mode.  Each is an addition or a
+ * subtraction, which SF, ZF, PF and OF tell of, also where the manual leaves
+ * them undefined: as an AMD Zen 5 does in 32-bit code.
+ */
+HOST_BINARY(misc_add, "add")
+HOST_BINARY(misc_sub, "sub")
 
-	if (!al)
-		f |= X86_FLAG_ZF;
-	if (!__builtin_parity(al))
-		f |= X86_FLAG_PF;
-	return f;
-}
+#define MISC_RESULT_FLAGS                                                      \
+	(X86_FLAG_SF | X86_FLAG_ZF | X86_FLAG_PF | X86_FLAG_OF)
 
 static void misc_set_flags(struct x86_cpu *cpu, uint64_t flags)
 {
 	cpu->rflags = (cpu->rflags & ~X86_FLAGS_ARITH) | flags;
 }
 
-/* AAA, AAS: sign is 1 or -1. */
-static void misc_ascii_adjust(struct x86_cpu *cpu, int sign)
+/* AAA, AAS: all of AX takes part. */
+static void misc_ascii_adjust(struct x86_cpu *cpu, host_alu_fn *fn)
 {
-	uint16_t ax = (uint16_t)cpu->gpr[X86_RAX];
+	uint64_t ax = interp_gpr(cpu, X86_RAX, 2), f = 0;
 	bool adjust = (ax & 15) > 9 || cpu->rflags & X86_FLAG_AF;
 
+	ax = fn(&f, 2, ax, adjust ? 0x106 : 0);
+	f &= MISC_RESULT_FLAGS;
 	if (adjust)
-		ax = (uint16_t)(ax + sign * 0x106);
-	ax &= 0xff0f;
-	interp_set_gpr(cpu, X86_RAX, 2, ax);
-	misc_set_flags(cpu, misc_szp((uint8_t)ax) |
-				    (adjust ? X86_FLAG_AF | X86_FLAG_CF : 0));
+		f |= X86_FLAG_AF | X86_FLAG_CF;
+	interp_set_gpr(cpu, X86_RAX, 2, ax & 0xff0f);
+	misc_set_flags(cpu, f);
 }
 
 void interp_op_AAA(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-	misc_ascii_adjust(cpu, 1);
+	misc_ascii_adjust(cpu, misc_add);
 }
 
 void interp_op_AAS(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-	misc_ascii_adjust(cpu, -1);
+	misc_ascii_adjust(cpu, misc_sub);
 }
 
-/* DAA, DAS */
-static void misc_decimal_adjust(struct x86_cpu *cpu, int sign)
+/* DAA, DAS; subtracting 6 may borrow, too. */
+static void misc_decimal_adjust(struct x86_cpu *cpu, host_alu_fn *fn,
+				bool borrows)
 {
-	uint8_t old = (uint8_t)cpu->gpr[X86_RAX], al = old;
-	bool old_cf = cpu->rflags & X86_FLAG_CF;
-	uint64_t f = 0;
+	uint64_t al = interp_gpr(cpu, X86_RAX, 1), f = 0, adjust = 0, also = 0;
+	bool cf = cpu->rflags & X86_FLAG_CF;
 
 	if ((al & 15) > 9 || cpu->rflags & X86_FLAG_AF) {
-		int v = al + sign * 6;
-
-		al = (uint8_t)v;
-		f |= X86_FLAG_AF;
-		if (sign < 0 && (old_cf || v < 0))
-			f |= X86_FLAG_CF;
+		adjust = 6;
+		also = X86_FLAG_AF;
+		if (borrows && al < 6)
+			also |= X86_FLAG_CF;
 	}
-	if (old > 0x99 || old_cf) {
-		al = (uint8_t)(al + sign * 0x60);
-		f |= X86_FLAG_CF;
+	if (al > 0x99 || cf) {
+		adjust |= 0x60;
+		also |= X86_FLAG_CF;
 	}
+	al = fn(&f, 1, al, adjust);
 	interp_set_gpr(cpu, X86_RAX, 1, al);
-	misc_set_flags(cpu, misc_szp(al) | f);
+	misc_set_flags(cpu, (f & MISC_RESULT_FLAGS) | also);
 }
 
 void interp_op_DAA(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-	misc_decimal_adjust(cpu, 1);
+	misc_decimal_adjust(cpu, misc_add, false);
 }
 
 void interp_op_DAS(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-	misc_decimal_adjust(cpu, -1);
+	misc_decimal_adjust(cpu, misc_sub, true);
 }
 
 void interp_op_AAM(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	uint8_t base = (uint8_t)insn->imm, al = (uint8_t)cpu->gpr[X86_RAX];
+	uint64_t f = 0;
 
 	if (!base)
 		x86_raise(cpu, X86_VEC_DE);
 	interp_set_gpr(cpu, X86_RAX, 2, al / base << 8 | al % base);
-	misc_set_flags(cpu, misc_szp(al % base));
+	misc_add(&f, 1, al % base, 0);
+	misc_set_flags(cpu, f);
 }
 
 void interp_op_AAD(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-	uint16_t ax = (uint16_t)cpu->gpr[X86_RAX];
-	uint8_t al = (uint8_t)(ax + (ax >> 8) * (uint8_t)insn->imm);
+	uint64_t ax = interp_gpr(cpu, X86_RAX, 2), f = 0;
+	uint64_t al = misc_add(&f, 1, ax, (ax >> 8) * (uint8_t)insn->imm);
 
-	interp_set_gpr(cpu, X86_RAX, 2, al);
-	misc_set_flags(cpu, misc_szp(al));
+	interp_set_gpr(cpu, X86_RAX, 2, al & 0xff);
+	misc_set_flags(cpu, f);
 }
 
 /* --- BOUND --------------------------------------------------------------- */
