@@ -324,12 +324,14 @@ static void run_reset(void *opaque)
 {
 	struct vm *vm = opaque;
 	struct vm_run *run = vm->run;
+	bool ended;
 
 	pthread_mutex_lock(&run->lock);
 	run_wait_parked(vm);
+	ended = vm->end != VM_END_NONE;
 	pthread_mutex_unlock(&run->lock);
-	/* Nobody leaves run_park() while reset_wanted is set. */
-	if (vm->end == VM_END_NONE)
+	/* While reset_wanted is set, run_park() lets a vCPU only end. */
+	if (!ended)
 		run_reset_machine(vm);
 	pthread_mutex_lock(&run->lock);
 	run->reset_wanted = false;
