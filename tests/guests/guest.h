@@ -2,7 +2,7 @@
  * guest.h - the little library that the bare-metal test guests share.
  *
  * A guest is one C file with guest_main(), linked with start32.S or start64.S
- * to a Multiboot ELF.  It talks on port 0xe9 and ends by writing to port 0xf4:
+ * to a Multiboot ELF.  It talks on the first serial port and ends by writing to port 0xf4:
  * GUEST_PASS (exit status 33) or GUEST_FAIL (35).  Everything runs from
  * physical memory at 1 MiB; what user mode executes or touches is marked
  * GUEST_USER, and lies at 16 MiB, where start64.S maps user pages.
