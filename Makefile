@@ -42,6 +42,7 @@ sanitize:
 
 soak: all
 	@sh tools/guest.sh all
+	@python3 tests/e2e/clock.py 60
 	@bash tests/soak.sh
 
 install: all
