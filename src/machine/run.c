@@ -93,6 +93,7 @@ static void run_update_hold(struct vm *vm)
 			x86_pend(vm->xm.cpus[i], X86_PEND_KICK);
 	}
 	pthread_cond_broadcast(&vm->run->go);
+	pthread_cond_broadcast(&vm->run->changed);
 }
 
 /* With the lock held; also true while no thread has started. */
@@ -251,6 +252,7 @@ static int run_start_one(struct vcpu_thread *t, const pthread_attr_t *attr)
 	ret = pthread_create(&t->thread, attr, run_thread, t);
 	t->started = ret == 0;
 	run->live += t->started;
+	pthread_cond_broadcast(&run->changed);
 	pthread_mutex_unlock(&run->lock);
 	return ret;
 }
@@ -423,7 +425,10 @@ enum vcpu_exit vm_step(struct vm *vm, unsigned cpu)
 	enum vcpu_exit exit = VCPU_EXIT_KICKED;
 
 	pthread_mutex_lock(&run->lock);
-	if (t->started && run->pause_depth && vm->end == VM_END_NONE) {
+	/* A debugger may be quicker than vm_run(). */
+	while (!t->started && vm->end == VM_END_NONE)
+		pthread_cond_wait(&run->changed, &run->lock);
+	if (run->pause_depth && vm->end == VM_END_NONE) {
 		t->step = true;
 		pthread_cond_broadcast(&run->go);
 		while (t->step && vm->end == VM_END_NONE)
