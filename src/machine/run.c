@@ -451,14 +451,16 @@ static void run_arm_timeout(struct vm *vm)
 		timer_arm(&vm->run->timeout, vclock_now(vm->env.clock) + ns);
 }
 
-/* A trace that is not whole must not look like one. */
+/* A trace that is not whole must not look like one, however the guest ended. */
 static void run_close_trace(struct vm *vm)
 {
-	struct err err;
-
-	if (vm->trace && trace_close(vm->trace, &err) < 0)
-		run_fail(vm, &err);
+	pthread_mutex_lock(&vm->run->lock);
+	if (vm->trace && trace_close(vm->trace, &vm->end_err) < 0) {
+		vm->end = VM_END_ERROR;
+		vm->end_status = RUN_STATUS_ERROR;
+	}
 	vm->trace = NULL;
+	pthread_mutex_unlock(&vm->run->lock);
 }
 
 enum vm_end vm_run(struct vm *vm, int *status, struct err *err)
