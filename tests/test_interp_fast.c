@@ -37,7 +37,7 @@ static uint64_t fast_random(uint64_t *seed)
 static void fast_random_code(uint64_t *seed, uint8_t code[16])
 {
 	static const uint8_t two_bytes[] = { 0xb6, 0xb7, 0xbe, 0xbf,
-					     0xaf, 0x84, 0x85, 0x8c };
+					     0xaf, 0x84, 0x90, 0x40 };
 	uint64_t r = fast_random(seed);
 	unsigned i, n = 0;
 
@@ -50,6 +50,8 @@ static void fast_random_code(uint64_t *seed, uint8_t code[16])
 	if ((r & 0x60) == 0x60) {
 		code[n++] = 0x0f;
 		code[n] = two_bytes[r >> 16 & 7];
+		if (!(code[n] & 15)) /* a row of conditions */
+			code[n] |= r >> 20 & 15;
 	}
 	/* small displacements, so that memory is hit */
 	code[n + 3] = r & 128 ? 0 : code[n + 3];

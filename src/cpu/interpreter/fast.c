@@ -16,8 +16,7 @@
  *   yet and calls the generic one, which raises what there is to raise.
  * - LOCK is not for them.
  *
- * 16-bit operations, and all but 64-bit code's memory, are rare enough to be
- * left to the generic handlers.
+ * Memory operands of 16- and 32-bit code are left to the generic handlers.
  */
 #include "cpu/interpreter/fast.h"
 
@@ -57,6 +56,11 @@ static inline void *fast_mem(struct x86_cpu *cpu, const struct x86_insn *insn,
 static inline void fast_set8(struct x86_cpu *cpu, unsigned reg, uint8_t v)
 {
 	cpu->gpr[reg] = (cpu->gpr[reg] & ~0xffull) | v;
+}
+
+static inline void fast_set16(struct x86_cpu *cpu, unsigned reg, uint16_t v)
+{
+	cpu->gpr[reg] = (cpu->gpr[reg] & ~0xffffull) | v;
 }
 
 static inline void fast_set32(struct x86_cpu *cpu, unsigned reg, uint32_t v)
@@ -171,10 +175,73 @@ static void fast_generic(struct x86_cpu *cpu, const struct x86_insn *insn)
 
 #define X(NAME, mnemonic, writes)                \
 	FAST_ALU_FNS(NAME, mnemonic, writes, 8)  \
+	FAST_ALU_FNS(NAME, mnemonic, writes, 16) \
 	FAST_ALU_FNS(NAME, mnemonic, writes, 32) \
 	FAST_ALU_FNS(NAME, mnemonic, writes, 64)
 FAST_ALU_OPS(X)
 #undef X
+
+/* ADC and SBB need the guest's CF first. */
+#define FAST_CARRY_FNS(NAME, mnemonic, bits)                                 \
+	static inline void fast_##NAME##bits(struct x86_cpu *cpu,            \
+					     unsigned reg, uint##bits##_t b) \
+	{                                                                    \
+		uint##bits##_t a = (uint##bits##_t)cpu->gpr[reg];            \
+		uint32_t ax;                                                 \
+		__asm__("btl $0, %k[f]\n\t" mnemonic                         \
+			" %[b], %[a]" HOST_FLAGS_SAVE                        \
+			: [a] "+r"(a), "=&a"(ax)                             \
+			: [b] "r"(b), [f] "r"(cpu->rflags)                   \
+			: "cc");                                             \
+		cpu->rflags = host_flags_merge(cpu->rflags, ax);             \
+		fast_set##bits(cpu, reg, a);                                 \
+	}                                                                    \
+	FAST_FN(fast_##NAME##bits##_rr)                                      \
+	{                                                                    \
+		fast_##NAME##bits(cpu, FAST_REG(0),                          \
+				  (uint##bits##_t)FAST_GPR(1));              \
+	}                                                                    \
+	FAST_FN(fast_##NAME##bits##_ri)                                      \
+	{                                                                    \
+		fast_##NAME##bits(cpu, FAST_REG(0),                          \
+				  (uint##bits##_t)insn->imm);                \
+	}                                                                    \
+	FAST_FN(fast_##NAME##bits##_rm)                                      \
+	{                                                                    \
+		FAST_MEM(bits, 0)                                            \
+		fast_##NAME##bits(cpu, FAST_REG(0), fast_load##bits(p));     \
+	}
+
+FAST_CARRY_FNS(ADC, "adc", 32)
+FAST_CARRY_FNS(ADC, "adc", 64)
+FAST_CARRY_FNS(SBB, "sbb", 32)
+FAST_CARRY_FNS(SBB, "sbb", 64)
+
+/* CMOVcc writes in either case: a 32-bit one clears the upper half. */
+#define FAST_CMOV_FNS(bits)                                               \
+	FAST_FN(fast_CMOV##bits##_r)                                      \
+	{                                                                 \
+		bool c = interp_cond(cpu->rflags, insn->cond);            \
+		fast_set##bits(                                           \
+			cpu, FAST_REG(0),                                 \
+			(uint##bits##_t)(c ? FAST_GPR(1) : FAST_GPR(0))); \
+	}                                                                 \
+	FAST_FN(fast_CMOV##bits##_m)                                      \
+	{                                                                 \
+		FAST_MEM(bits, 0)                                         \
+		bool c = interp_cond(cpu->rflags, insn->cond);            \
+		fast_set##bits(cpu, FAST_REG(0),                          \
+			       c ? fast_load##bits(p)                     \
+				 : (uint##bits##_t)FAST_GPR(0));          \
+	}
+
+FAST_CMOV_FNS(32)
+FAST_CMOV_FNS(64)
+
+FAST_FN(fast_SETCC_r)
+{
+	fast_set8(cpu, FAST_REG(0), interp_cond(cpu->rflags, insn->cond));
+}
 
 /* --- One operand --------------------------------------------------------- */
 
@@ -239,6 +306,7 @@ FAST_INC_FNS(DEC, "dec", 64)
 	}
 
 FAST_MOV_FNS(8)
+FAST_MOV_FNS(16)
 FAST_MOV_FNS(32)
 FAST_MOV_FNS(64)
 
@@ -250,12 +318,6 @@ FAST_FN(fast_LEA32)
 FAST_FN(fast_LEA64)
 {
 	fast_set64(cpu, FAST_REG(0), fast_ea(cpu, insn));
-}
-
-FAST_FN(fast_MOV16_mr)
-{
-	FAST_MEM(16, 1)
-	fast_store16(p, (uint16_t)FAST_GPR(1));
 }
 
 /* MOVZX, MOVSX, MOVSXD: from `from` bits; type gives the sign. */
@@ -353,16 +415,16 @@ FAST_IMUL_FNS(64)
 
 /* --- Flow, 64-bit code --------------------------------------------------- */
 
-#define FAST_JCC(cond)                                  \
-	FAST_FN(fast_JCC##cond)                         \
-	{                                               \
-		uint64_t target = cpu->rip + insn->imm; \
-		if (!interp_cond(cpu->rflags, cond))    \
-			return;                         \
-		if (x86_canonical(cpu, target))         \
-			cpu->rip = target;              \
-		else                                    \
-			fast_generic(cpu, insn);        \
+#define FAST_JCC(cond)                                     \
+	FAST_FN(fast_JCC##cond)                            \
+	{                                                  \
+		uint64_t target = cpu->rip + insn->imm;    \
+		if (!interp_cond_fixed(cpu->rflags, cond)) \
+			return;                            \
+		if (x86_canonical(cpu, target))            \
+			cpu->rip = target;                 \
+		else                                       \
+			fast_generic(cpu, insn);           \
 	}
 FAST_JCC(0)
 FAST_JCC(1)
@@ -456,16 +518,39 @@ FAST_FN(fast_RET)
 	cpu->rip = target;
 }
 
+#define FAST_IND_FNS(NAME, act)                                          \
+	static inline void fast_##NAME##_to(struct x86_cpu *cpu,         \
+					    const struct x86_insn *insn, \
+					    uint64_t target)             \
+	{                                                                \
+		if (x86_canonical(cpu, target) && (act))                 \
+			cpu->rip = target;                               \
+		else                                                     \
+			fast_generic(cpu, insn);                         \
+	}                                                                \
+	FAST_FN(fast_##NAME##_r)                                         \
+	{                                                                \
+		fast_##NAME##_to(cpu, insn, FAST_GPR(0));                \
+	}                                                                \
+	FAST_FN(fast_##NAME##_m)                                         \
+	{                                                                \
+		FAST_MEM(64, 0)                                          \
+		fast_##NAME##_to(cpu, insn, fast_load64(p));             \
+	}
+
+FAST_IND_FNS(JMP_IND, true)
+FAST_IND_FNS(CALL_IND, fast_push(cpu, cpu->rip))
+
 /* --- Tables -------------------------------------------------------------- */
 
-enum fast_width { FAST_8, FAST_32, FAST_64, FAST_WIDTHS };
+enum fast_width { FAST_8, FAST_16, FAST_32, FAST_64, FAST_WIDTHS };
 enum fast_form { FAST_RR, FAST_RI, FAST_RM, FAST_MR, FAST_MI, FAST_FORMS };
 
 /* clang-format off */
 #define FAST_ROW(name) { name##_rr, name##_ri, name##_rm, name##_mr, name##_mi }
 #define FAST_ROWS(NAME) \
-	{ FAST_ROW(fast_##NAME##8), FAST_ROW(fast_##NAME##32), \
-	  FAST_ROW(fast_##NAME##64) }
+	{ FAST_ROW(fast_##NAME##8), FAST_ROW(fast_##NAME##16), \
+	  FAST_ROW(fast_##NAME##32), FAST_ROW(fast_##NAME##64) }
 
 static x86_exec_fn *const fast_two[X86_OP_COUNT][FAST_WIDTHS][FAST_FORMS] = {
 #define X(NAME, mnemonic, writes) [X86_##NAME] = FAST_ROWS(NAME),
@@ -477,6 +562,17 @@ static x86_exec_fn *const fast_two[X86_OP_COUNT][FAST_WIDTHS][FAST_FORMS] = {
 	[FAST_64] = { fast_##NAME##64_rr, fast_##NAME##64_ri } },
 	FAST_SHIFT_OPS(X)
 #undef X
+#define X(NAME) [X86_##NAME] = { \
+	[FAST_32] = { fast_##NAME##32_rr, fast_##NAME##32_ri, \
+		      fast_##NAME##32_rm }, \
+	[FAST_64] = { fast_##NAME##64_rr, fast_##NAME##64_ri, \
+		      fast_##NAME##64_rm } },
+	X(ADC) X(SBB)
+#undef X
+	[X86_CMOVCC] = {
+		[FAST_32] = { fast_CMOV32_r, NULL, fast_CMOV32_m },
+		[FAST_64] = { fast_CMOV64_r, NULL, fast_CMOV64_m },
+	},
 	[X86_IMUL2] = {
 		[FAST_32] = { fast_IMUL32_rr, NULL, fast_IMUL32_rm },
 		[FAST_64] = { fast_IMUL64_rr, NULL, fast_IMUL64_rm },
@@ -531,6 +627,7 @@ static bool fast_operands_fit(const struct x86_insn *insn)
 static int fast_width_of(unsigned size)
 {
 	return size == 1   ? FAST_8
+	       : size == 2 ? FAST_16
 	       : size == 4 ? FAST_32
 	       : size == 8 ? FAST_64
 			   : -1;
@@ -558,10 +655,8 @@ static x86_exec_fn *fast_select_two(const struct x86_insn *insn)
 {
 	int width = fast_width_of(insn->o[0].size), form = fast_form_of(insn);
 
-	if (insn->op == X86_MOV && insn->o[0].size == 2 && form == FAST_MR)
-		return fast_MOV16_mr;
 	if (insn->op == X86_IMUL2 && insn->o[2].kind == X86_OPND_IMM &&
-	    insn->o[1].kind == X86_OPND_GPR && width > FAST_8)
+	    insn->o[1].kind == X86_OPND_GPR && width > FAST_16)
 		return width == FAST_32 ? fast_IMUL32_rri : fast_IMUL64_rri;
 	if (width < 0 || form < 0)
 		return NULL;
@@ -613,6 +708,10 @@ static x86_exec_fn *fast_select_flow(const struct x86_insn *insn)
 		return fast_JMP;
 	case X86_CALL:
 		return fast_CALL;
+	case X86_JMP_IND:
+		return kind == X86_OPND_GPR ? fast_JMP_IND_r : fast_JMP_IND_m;
+	case X86_CALL_IND:
+		return kind == X86_OPND_GPR ? fast_CALL_IND_r : fast_CALL_IND_m;
 	case X86_RET:
 		return kind == X86_OPND_NONE ? fast_RET : NULL;
 	case X86_POP:
@@ -636,6 +735,8 @@ x86_exec_fn *fast_select(const struct x86_insn *insn)
 	case X86_INC:
 	case X86_DEC:
 		return fast_select_one(insn);
+	case X86_SETCC:
+		return interp_is_mem(insn, 0) ? NULL : fast_SETCC_r;
 	case X86_LEA:
 		return insn->addrsize != 8    ? NULL
 		       : insn->o[0].size == 8 ? fast_LEA64
@@ -643,7 +744,9 @@ x86_exec_fn *fast_select(const struct x86_insn *insn)
 					      : NULL;
 	case X86_JCC:
 	case X86_JMP:
+	case X86_JMP_IND:
 	case X86_CALL:
+	case X86_CALL_IND:
 	case X86_RET:
 	case X86_PUSH:
 	case X86_POP:

@@ -1,9 +1,34 @@
 /*
- * operand.c - operands in memory that are read and written in one step.
+ * operand.c - conditions; operands in memory that are read and written in one
+ * step.
  */
 #include "cpu/interpreter/operand.h"
 
 #include <string.h>
+
+/* --- Conditions ------------------------------------------------------------
+ */
+
+#define OPERAND_HOLDS(even, cond) ((even) ? 1u << (cond) : 2u << (cond))
+#define OPERAND_ROW_OF(cf, pf, zf, sf, of)                                    \
+	(OPERAND_HOLDS(of, 0) | OPERAND_HOLDS(cf, 2) | OPERAND_HOLDS(zf, 4) | \
+	 OPERAND_HOLDS((cf) || (zf), 6) | OPERAND_HOLDS(sf, 8) |              \
+	 OPERAND_HOLDS(pf, 10) | OPERAND_HOLDS((sf) != (of), 12) |            \
+	 OPERAND_HOLDS((zf) || (sf) != (of), 14))
+#define OPERAND_ROW(i)                                                  \
+	OPERAND_ROW_OF((i)&1, (i) >> 1 & 1, (i) >> 2 & 1, (i) >> 3 & 1, \
+		       (i) >> 4 & 1)
+#define OPERAND_ROWS4(i)                                            \
+	OPERAND_ROW(i), OPERAND_ROW((i) + 1), OPERAND_ROW((i) + 2), \
+		OPERAND_ROW((i) + 3)
+#define OPERAND_ROWS16(i)                                                 \
+	OPERAND_ROWS4(i), OPERAND_ROWS4((i) + 4), OPERAND_ROWS4((i) + 8), \
+		OPERAND_ROWS4((i) + 12)
+
+const uint16_t interp_cond_rows[32] = { OPERAND_ROWS16(0), OPERAND_ROWS16(16) };
+
+/* --- Host memory -----------------------------------------------------------
+ */
 
 uint64_t interp_host_load(const void *p, unsigned size)
 {

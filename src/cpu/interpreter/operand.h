@@ -173,8 +173,11 @@ bool interp_host_cas(void *p, unsigned size, uint64_t *old, uint64_t new_value);
 /* XCHG; returns what was there. */
 uint64_t interp_host_xchg(void *p, unsigned size, uint64_t v);
 
-/* The condition of Jcc, SETcc, CMOVcc (SDM 1, appendix B). */
-static inline bool interp_cond(uint64_t f, unsigned cond)
+/*
+ * The condition of Jcc, SETcc, CMOVcc (SDM 1, appendix B); this one for a
+ * condition that the compiler knows.
+ */
+static inline bool interp_cond_fixed(uint64_t f, unsigned cond)
 {
 	bool sf_ne_of = !(f & X86_FLAG_SF) != !(f & X86_FLAG_OF);
 	bool r;
@@ -205,6 +208,19 @@ static inline bool interp_cond(uint64_t f, unsigned cond)
 		r = sf_ne_of || (f & X86_FLAG_ZF);
 	}
 	return r != (cond & 1);
+}
+
+/*
+ * The same for any: bit `cond` of the row for OF SF ZF PF CF says whether the
+ * condition holds.
+ */
+extern const uint16_t interp_cond_rows[32];
+
+static inline bool interp_cond(uint64_t f, unsigned cond)
+{
+	unsigned row = (f & 1) | (f >> 1 & 2) | (f >> 4 & 12) | (f >> 7 & 16);
+
+	return interp_cond_rows[row] >> (cond & 15) & 1;
 }
 
 /* --- The stack ----------------------------------------------------------- */
