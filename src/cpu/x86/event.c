@@ -394,6 +394,9 @@ static bool event_loop(struct x86_cpu *cpu, struct x86_event *ev)
 			return true;
 		if (at_next && cpu->fault.type == X86_EV_FAULT)
 			cpu->rip = start;
+		/* CR2 tells of the second fault even if it ends as #DF. */
+		if (cpu->fault.vector == X86_VEC_PF)
+			cpu->cr2 = cpu->fault.cr2;
 		at_next = false;
 		if (!event_combine(ev, &cpu->fault, ev))
 			return false;
