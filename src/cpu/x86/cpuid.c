@@ -345,15 +345,43 @@ static void cpuid_xsave(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 	}
 }
 
-/* TSC = crystal * EBX / EAX.  The crystal also drives the local APIC timer,
- * as Linux takes for granted. */
+/*
+ * The fraction for tsc_khz : LAPIC_TIMER_HZ whose numerator times the crystal's
+ * kHz stays within 32 bits, since kernels multiply so.  The best of them is
+ * mostly off by less than 1 in 10^6, near simple fractions by up to 27.
+ */
+static void cpuid_tsc_ratio(uint32_t khz, uint32_t *num, uint32_t *den)
+{
+	const uint64_t crystal = LAPIC_TIMER_HZ / 1000;
+	const uint64_t most = UINT32_MAX / crystal;
+	uint64_t best = UINT64_MAX;
+
+	for (uint64_t d = 1; d * khz / crystal < most; d++) {
+		uint64_t n = (d * khz + crystal / 2) / crystal;
+		uint64_t got = n * crystal, want = d * khz;
+		uint64_t off = (got > want ? got - want : want - got) *
+			       crystal / d;
+
+		if (n && off < best) {
+			best = off;
+			*num = (uint32_t)n;
+			*den = (uint32_t)d;
+		}
+		if (off == 0)
+			break;
+	}
+}
+
+/*
+ * TSC = crystal * EBX / EAX.  The crystal also drives the local APIC timer,
+ * as Linux takes for granted.
+ */
 static void cpuid_crystal(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 			  struct x86_cpuid_regs *r)
 {
 	if (cpuid_tsc_khz(cpu) == 0)
 		return;
-	r->eax = LAPIC_TIMER_HZ / 1000;
-	r->ebx = cpuid_tsc_khz(cpu);
+	cpuid_tsc_ratio(cpuid_tsc_khz(cpu), &r->ebx, &r->eax);
 	r->ecx = LAPIC_TIMER_HZ;
 }
 
