@@ -1,6 +1,20 @@
 /*
  * gdb_regs.c - see gdb_regs.h.
  *
+ * Theory of operation
+ *
+ * gdb_regs[] has a row for each register: what gdb calls it and how wide it
+ * is there, and where it lies in a struct x86_cpu (`kind` and `arg`).  Numbers
+ * 0 to 56 are what gdb assumes even without a description; tests/test_gdb.c
+ * pins them.  All vCPUs share one description.
+ *
+ * What gdb may write is what a program or kernel could have written without
+ * a check: not selectors and control registers, whose writing loads hidden
+ * state and may fault, and no value that an instruction would fault on.
+ *
+ * Deliberately missing: debug registers (watchpoints of gdb's own do that),
+ * MSRs other than the bases and EFER.
+ *
  * Source: "Debugging with GDB", appendix G.5.16 (i386 features); FXSAVE and
  * XSAVE layouts: SDM volume 1, 10.5.1 and 13.4.
  */
