@@ -270,7 +270,9 @@ static enum vcpu_exit interp_between(struct x86_cpu *cpu)
 	return cpu->activity == X86_ACTIVE ? INTERP_ON : VCPU_EXIT_HALT;
 }
 
-static enum vcpu_exit interp_loop(struct x86_cpu *cpu, struct interp_vcpu *iv)
+/* Not inlined: next to setjmp() the compiler keeps variables in memory. */
+__attribute__((noinline)) static enum vcpu_exit
+interp_loop(struct x86_cpu *cpu, struct interp_vcpu *iv)
 {
 	enum vcpu_exit exit;
 

@@ -14,7 +14,10 @@ x86_exec_fn *interp_select(struct x86_insn *insn);
 /*
  * Executes exactly one instruction at cpu->rip, including delivery of a fault
  * or trap that it raises.  Does not take interrupts.  Used by the translator
- * for what it does not translate, and by gdb and tests.
+ * for what it does not translate, and by gdb and tests; cpu->engine is not
+ * looked at.  VCPU_EXIT_KICKED: go on; HALT: it was a HLT; SHUTDOWN: delivery
+ * ended in a triple fault.  A REP may have done only a part, when something is
+ * pending; then rip is still at the instruction.
  */
 enum vcpu_exit interp_one(struct x86_cpu *cpu);
 

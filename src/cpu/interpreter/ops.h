@@ -11,8 +11,8 @@
 
 /* clang-format off */
 /* int_arith.c int_shift.c int_bits.c int_move.c int_stack.c int_misc.c
- * flow.c string.c: named interp_<op in lower case> */
-/* system.c sysflow.c fpstate.c: likewise */
+ * flow.c string.c system.c sysflow.c fpstate.c fpenv.c vecmem.c: each named
+ * interp_op_<OP>. */
 /* clang-format on */
 #define X(name) x86_exec_fn interp_op_##name;
 X86_OPS(X)
