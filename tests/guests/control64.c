@@ -139,6 +139,9 @@ static void test_xcr0(void)
 	guest_expect(xsetbv, 5, 13, 0, "AVX without SSE");
 	guest_expect(xsetbv, 3, GUEST_NO_FAULT, 0, "x87 and SSE");
 	guest_expect(xgetbv, 0, GUEST_NO_FAULT, 0, "XGETBV");
+	cpuid(0xd, 1, r);
+	if (r[0] & 4)
+		guest_expect(xgetbv, 1, GUEST_NO_FAULT, 0, "XGETBV of 1");
 	guest_expect(xgetbv, 5, 13, 0, "XGETBV of 5");
 }
 

@@ -252,12 +252,15 @@ void interp_op_SMSW(struct x86_cpu *cpu, const struct x86_insn *insn)
 	interp_write(cpu, insn, 0, cpu->cr0);
 }
 
-/* XGETBV with ECX = 1 needs a CPUID bit that is not offered. */
+/*
+ * ECX = 0: XCR0; 1: those of its components that may not be in their initial
+ * state, which is what x86_xsave's header says: all.
+ */
 void interp_op_XGETBV(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	if (!(cpu->cr4 & X86_CR4_OSXSAVE))
 		x86_ud(cpu);
-	if ((uint32_t)cpu->gpr[X86_RCX])
+	if ((uint32_t)cpu->gpr[X86_RCX] > 1)
 		x86_gp(cpu, 0);
 	system_set_edx_eax(cpu, cpu->xcr0);
 }
