@@ -151,6 +151,67 @@ static void test_privileged(void)
 	*(uint16_t *)(guest_tss + 0x66) = sizeof(guest_tss);
 }
 
+/* --- VME: VIF for IF, and INT n to the 8086 program's own handlers --------- */
+
+#define FLAG_VIF 0x80000u
+#define FLAG_VIP 0x100000u
+#define CR4_VME	 1
+
+VM_CODE(vm_sti_cli, "sti; pushf; pop %ax; cli; pushf; pop %bx; int $0x91");
+VM_CODE(vm_redirect, "sti; int $0x92; nop; int $0x91;"
+		     "vm_handler: pushf; pop %cx; mov $0x99, %dx; iret");
+VM_CODE(vm_popf, "pushw $0x202; popf; int $0x91");
+extern uint8_t vm_handler[];
+
+static uint8_t *redirection(void)
+{
+	return guest_tss + *(uint16_t *)(guest_tss + 0x66) - 32;
+}
+
+static void test_vme(void)
+{
+	uint32_t r[4];
+
+	cpuid(1, 0, r);
+	if (!(r[3] & 2))
+		return;
+	write_cr4(read_cr4() | CR4_VME);
+	*(uint16_t *)(guest_tss + 0x66) = 0x88;
+	memset(redirection(), 0xff, 32 + 0x2000);
+	guest_set_gate(0x91, guest_stub(0x91), SEL_CODE, 0xee, 0);
+	guest_hook[0x91] = vm_stop;
+	guest_check_eq(RUN(vm_sti_cli, 0), 13, "INT n is refused still");
+	guest_check_eq(vm_seen.rax & 0x3200, 0x3200, "STI sets VIF, PUSHF");
+	guest_check_eq(vm_seen.rbx & 0x3200, 0x3000, "CLI clears it");
+	guest_check(vm_seen.flags & 0x200, "IF as it was");
+	guest_check(!(vm_seen.flags & FLAG_VIF), "VIF in the image");
+	redirection()[0x92 / 8] = ~(1 << 0x92 % 8);
+	*(volatile uint16_t *)(0x92 * 4) = vm_handler - vm_redirect;
+	*(volatile uint16_t *)(0x92 * 4 + 2) = VM_SEG;
+	guest_check_eq(RUN(vm_redirect, 0), 13, "redirected, then INT 91h");
+	guest_check_eq(vm_seen.rdx & 0xff, 0x99, "the handler ran");
+	guest_check_eq(vm_seen.rcx & 0x200, 0, "with VIF clear");
+	guest_check(vm_seen.flags & FLAG_VIF, "its IRET set VIF again");
+	guest_check_eq(RUN(vm_redirect, 3), 0x91, "IOPL 3: redirected too");
+	guest_check_eq(vm_seen.rdx & 0xff, 0x99, "the handler ran");
+	write_cr4(read_cr4() & ~1ul);
+	*(uint16_t *)(guest_tss + 0x66) = sizeof(guest_tss);
+}
+
+static void test_vip(void)
+{
+	struct vm_entry e = {.flags = FLAG_VM | FLAG_VIP | 2, .ds = 0x7200};
+
+	write_cr4(read_cr4() | CR4_VME);
+	memcpy((void *)(VM_SEG * 16), vm_sti_cli, 16);
+	guest_check_eq(guest_try(vm_go, (unsigned long)&e), 13, "STI with VIP");
+	guest_check_eq(vm_seen.rip, 0, "at the STI");
+	memcpy((void *)(VM_SEG * 16), vm_popf, 16);
+	guest_check_eq(guest_try(vm_go, (unsigned long)&e), 13, "POPF with VIP");
+	guest_check_eq(vm_seen.rip, 3, "at the POPF");
+	write_cr4(read_cr4() & ~1ul);
+}
+
 void guest_main(void)
 {
 	guest_set_gate(0x90, guest_stub(0x90), SEL_CODE, 0xee, 0);
@@ -161,4 +222,6 @@ void guest_main(void)
 	test_memory();
 	test_sensitive();
 	test_privileged();
+	test_vme();
+	test_vip();
 }

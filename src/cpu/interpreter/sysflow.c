@@ -9,8 +9,7 @@
 #include "cpu/interpreter/ops.h"
 #include "cpu/x86/msr.h"
 
-/* --- SYSCALL, SYSRET ------------------------------------------------------
- */
+/* --- SYSCALL, SYSRET ----------------------------------------------------- */
 
 /* What SYSRET loads from R11: all but RF, VM and the reserved bits. */
 #define SYSFLOW_SYSRET_FLAGS 0x3c7fd7ull
@@ -53,8 +52,7 @@ void interp_op_SYSRET(struct x86_cpu *cpu, const struct x86_insn *insn)
 	x86_mode_changed(cpu);
 }
 
-/* --- SYSENTER, SYSEXIT ----------------------------------------------------
- */
+/* --- SYSENTER, SYSEXIT --------------------------------------------------- */
 
 void interp_op_SYSENTER(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
@@ -92,8 +90,7 @@ void interp_op_SYSEXIT(struct x86_cpu *cpu, const struct x86_insn *insn)
 	x86_mode_changed(cpu);
 }
 
-/* --- FS and GS bases ------------------------------------------------------
- */
+/* --- FS and GS bases ----------------------------------------------------- */
 
 void interp_op_SWAPGS(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
@@ -147,8 +144,7 @@ void interp_op_WRGSBASE(struct x86_cpu *cpu, const struct x86_insn *insn)
 	sysflow_write_base(cpu, insn, X86_GS);
 }
 
-/* --- SMAP -----------------------------------------------------------------
- */
+/* --- SMAP ---------------------------------------------------------------- */
 
 static void sysflow_set_ac(struct x86_cpu *cpu, uint64_t ac)
 {
@@ -167,8 +163,7 @@ void interp_op_STAC(struct x86_cpu *cpu, const struct x86_insn *insn)
 	sysflow_set_ac(cpu, X86_FLAG_AC);
 }
 
-/* --- Segment registers ----------------------------------------------------
- */
+/* --- Segment registers --------------------------------------------------- */
 
 /* SDM 3A 6.8.3: a stack pointer can be loaded right behind SS undisturbed. */
 static void sysflow_shadow(struct x86_cpu *cpu, unsigned seg)
@@ -222,8 +217,7 @@ void interp_op_LSS(struct x86_cpu *cpu, const struct x86_insn *insn)
 	interp_set_gpr(cpu, insn->o[0].reg, size, offset);
 }
 
-/* --- Descriptor queries ---------------------------------------------------
- */
+/* --- Descriptor queries -------------------------------------------------- */
 
 static void sysflow_require_protected(struct x86_cpu *cpu)
 {

@@ -11,6 +11,7 @@
 #include "cpu/x86/cpuid.h"
 #include "cpu/x86/lapic.h"
 #include "cpu/x86/msr.h"
+#include "cpu/x86/vme.h"
 
 static void system_require_cpl0(struct x86_cpu *cpu)
 {
@@ -30,8 +31,7 @@ static unsigned system_address_size(const struct x86_cpu *cpu)
 	return x86_code64(cpu) ? 8 : 4;
 }
 
-/* --- Ports ----------------------------------------------------------------
- */
+/* --- Ports --------------------------------------------------------------- */
 
 static uint16_t system_port(struct x86_cpu *cpu, const struct x86_insn *insn,
 			    unsigned n)
@@ -59,18 +59,24 @@ void interp_op_OUT(struct x86_cpu *cpu, const struct x86_insn *insn)
 	mem_port_write(cpu->mem, port, size, interp_read(cpu, insn, 1));
 }
 
-/* --- Interrupt flag, HLT --------------------------------------------------
- */
+/* --- Interrupt flag, HLT ------------------------------------------------- */
 
 void interp_op_CLI(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-	if (!(cpu->mode & X86_MODE_IOPL))
+	if (vme_virtual_if(cpu))
+		cpu->rflags &= ~X86_FLAG_VIF;
+	else if (cpu->mode & X86_MODE_IOPL)
+		cpu->rflags &= ~X86_FLAG_IF;
+	else
 		x86_gp(cpu, 0);
-	cpu->rflags &= ~X86_FLAG_IF;
 }
 
 void interp_op_STI(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
+	if (vme_virtual_if(cpu)) {
+		vme_set_vif(cpu);
+		return;
+	}
 	if (!(cpu->mode & X86_MODE_IOPL))
 		x86_gp(cpu, 0);
 	if (cpu->rflags & X86_FLAG_IF)
@@ -86,8 +92,7 @@ void interp_op_HLT(struct x86_cpu *cpu, const struct x86_insn *insn)
 	cpu->activity = X86_HALTED;
 }
 
-/* --- CPUID, time stamps, MSRs ---------------------------------------------
- */
+/* --- CPUID, time stamps, MSRs -------------------------------------------- */
 
 void interp_op_CPUID(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
@@ -153,8 +158,7 @@ void interp_op_WRMSR(struct x86_cpu *cpu, const struct x86_insn *insn)
 		x86_gp(cpu, 0);
 }
 
-/* --- Control and debug registers ------------------------------------------
- */
+/* --- Control and debug registers ----------------------------------------- */
 
 static uint64_t system_read_cr(struct x86_cpu *cpu, unsigned n)
 {
@@ -274,8 +278,7 @@ void interp_op_XSETBV(struct x86_cpu *cpu, const struct x86_insn *insn)
 	x86_write_xcr0(cpu, system_edx_eax(cpu));
 }
 
-/* --- Descriptor tables ----------------------------------------------------
- */
+/* --- Descriptor tables --------------------------------------------------- */
 
 static void system_load_dtr(struct x86_cpu *cpu, const struct x86_insn *insn,
 			    struct x86_dtr *dtr)
@@ -364,8 +367,7 @@ void interp_op_STR(struct x86_cpu *cpu, const struct x86_insn *insn)
 	interp_write(cpu, insn, 0, cpu->seg[X86_TR].sel);
 }
 
-/* --- TLB and caches -------------------------------------------------------
- */
+/* --- TLB and caches ------------------------------------------------------ */
 
 /* No limit or canonical check: a bad address is a no-op. */
 void interp_op_INVLPG(struct x86_cpu *cpu, const struct x86_insn *insn)
@@ -431,8 +433,7 @@ void interp_op_WBINVD(struct x86_cpu *cpu, const struct x86_insn *insn)
 	system_require_cpl0(cpu);
 }
 
-/* --- Hypercalls -----------------------------------------------------------
- */
+/* --- Hypercalls ---------------------------------------------------------- */
 
 #define SYSTEM_HC_KICK_CPU 5
 #define SYSTEM_HC_EPERM    -1

@@ -14,8 +14,7 @@
 	 X86_CR0_PG)
 #define CONTROL_CR3_NOFLUSH (1ull << 63)
 
-/* --- CR0 ------------------------------------------------------------------
- */
+/* --- CR0 ----------------------------------------------------------------- */
 
 static bool control_pae_legacy(uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
@@ -68,8 +67,7 @@ void x86_write_cr0(struct x86_cpu *cpu, uint64_t value)
 	x86_mode_changed(cpu);
 }
 
-/* --- CR3, CR4 -------------------------------------------------------------
- */
+/* --- CR3, CR4 ------------------------------------------------------------ */
 
 void x86_write_cr3(struct x86_cpu *cpu, uint64_t value)
 {
@@ -175,8 +173,7 @@ void x86_write_xcr0(struct x86_cpu *cpu, uint64_t value)
 	x86_mode_changed(cpu);
 }
 
-/* --- Debug registers ------------------------------------------------------
- */
+/* --- Debug registers ----------------------------------------------------- */
 
 #define CONTROL_DR6_WRITABLE 0xe00full
 #define CONTROL_DR7_WRITABLE 0xffff23ffull

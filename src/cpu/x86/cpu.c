@@ -59,8 +59,7 @@ void x86_cpu_free(struct x86_cpu *cpu)
 		munmap(cpu, cpu_bytes());
 }
 
-/* --- Reset ----------------------------------------------------------------
- */
+/* --- Reset --------------------------------------------------------------- */
 
 static void cpu_reset_segments(struct x86_cpu *cpu)
 {
@@ -171,8 +170,7 @@ void x86_start_sipi(struct x86_cpu *cpu, uint8_t vector)
 	x86_mode_changed(cpu);
 }
 
-/* --- Mode and flags -------------------------------------------------------
- */
+/* --- Mode and flags ------------------------------------------------------ */
 
 static bool cpu_seg_flat(const struct x86_seg *s)
 {
@@ -279,8 +277,7 @@ uint64_t x86_tsc(const struct x86_cpu *cpu)
 	return clock_tsc() + cpu->tsc_offset;
 }
 
-/* --- Pending events -------------------------------------------------------
- */
+/* --- Pending events ------------------------------------------------------ */
 
 void x86_pend(struct x86_cpu *cpu, unsigned bits)
 {

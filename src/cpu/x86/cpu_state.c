@@ -125,8 +125,7 @@ static void cpu_state_walk_pending(struct x86_cpu *cpu, struct walk *w)
 	cpu->tsc_offset = tsc - clock_tsc();
 }
 
-/* --- After restoring ------------------------------------------------------
- */
+/* --- After restoring ----------------------------------------------------- */
 
 static bool cpu_state_control_ok(const struct x86_cpu *cpu)
 {

@@ -6,8 +6,7 @@
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/segment.h"
 
-/* --- Descriptors ----------------------------------------------------------
- */
+/* --- Descriptors --------------------------------------------------------- */
 
 static bool descriptor_locate(const struct x86_cpu *cpu, uint16_t sel,
 			      unsigned size, uint64_t *linear)
@@ -136,8 +135,7 @@ void descriptor_load_ss(struct x86_cpu *cpu, uint16_t sel, unsigned cpl,
 	descriptor_to_seg(&d, seg);
 }
 
-/* --- Stacks ---------------------------------------------------------------
- */
+/* --- Stacks -------------------------------------------------------------- */
 
 void stack_current(const struct x86_cpu *cpu, struct stack *st)
 {

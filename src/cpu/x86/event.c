@@ -15,8 +15,6 @@
  * Every #TS, #NP, #SS or #GP raised while an external event (a hardware
  * interrupt, or an exception) is delivered carries the EXT bit, so the loop
  * sets it, and code below needs not know what it works for.
- *
- * Missing: virtual-8086 mode extensions (CR4.VME is not offered).
  */
 #include "cpu/x86/cpu.h"
 
@@ -25,6 +23,7 @@
 #include "cpu/x86/descriptor.h"
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/segment.h"
+#include "cpu/x86/vme.h"
 
 /* No chain of benign exceptions is longer on purpose. */
 #define EVENT_MAX_NESTED 8
@@ -63,8 +62,7 @@ static bool event_is_exception(const struct x86_event *ev)
 	return ev->type == X86_EV_FAULT || ev->type == X86_EV_TRAP;
 }
 
-/* --- Flags ----------------------------------------------------------------
- */
+/* --- Flags --------------------------------------------------------------- */
 
 /*
  * SDM 3B 17.3.1.1: faults push RF set, so that the handler's IRET gets past
@@ -87,8 +85,7 @@ static void event_enter_flags(struct x86_cpu *cpu, uint64_t also)
 		~(X86_FLAG_TF | X86_FLAG_NT | X86_FLAG_RF | X86_FLAG_VM | also);
 }
 
-/* --- Real mode ------------------------------------------------------------
- */
+/* --- Real mode ----------------------------------------------------------- */
 
 static void event_real(struct x86_cpu *cpu, const struct x86_event *ev)
 {
@@ -109,8 +106,7 @@ static void event_real(struct x86_cpu *cpu, const struct x86_event *ev)
 	x86_load_sreg_real(cpu, X86_CS, entry >> 16);
 }
 
-/* --- Gates ----------------------------------------------------------------
- */
+/* --- Gates --------------------------------------------------------------- */
 
 static void event_load_gate(struct x86_cpu *cpu, struct event_frame *f)
 {
@@ -165,8 +161,7 @@ static void event_load_code(struct x86_cpu *cpu, struct event_frame *f)
 	descriptor_check_offset(cpu, &f->cs, f->rip);
 }
 
-/* --- Protected mode -------------------------------------------------------
- */
+/* --- Protected mode ------------------------------------------------------ */
 
 static void event_push_vm86(struct x86_cpu *cpu, struct stack *st,
 			    unsigned width)
@@ -259,10 +254,15 @@ static void event_through_idt(struct x86_cpu *cpu, const struct x86_event *ev)
 {
 	struct event_frame f = { .ev = ev };
 
-	/* SDM 3A 20.2.7: INT n is sensitive to IOPL in VM86 mode. */
-	if (ev->type == X86_EV_SOFT && cpu->mode & X86_MODE_VM86 &&
-	    !(cpu->mode & X86_MODE_IOPL))
-		x86_gp(cpu, 0);
+	if (ev->type == X86_EV_SOFT && cpu->mode & X86_MODE_VM86) {
+		if (vme_redirected(cpu, ev->vector)) {
+			vme_interrupt(cpu, ev->vector);
+			return;
+		}
+		/* SDM 3A 20.2.7: INT n is sensitive to IOPL here. */
+		if (!(cpu->mode & X86_MODE_IOPL))
+			x86_gp(cpu, 0);
+	}
 	event_load_gate(cpu, &f);
 	f.flags = event_flags_to_push(cpu, ev);
 	if (descriptor_type(&f.gate) == DESCRIPTOR_TASK) {
@@ -279,8 +279,7 @@ static void event_through_idt(struct x86_cpu *cpu, const struct x86_event *ev)
 		event_protected(cpu, &f);
 }
 
-/* --- Combining events -----------------------------------------------------
- */
+/* --- Combining events ---------------------------------------------------- */
 
 enum event_class { EVENT_BENIGN, EVENT_CONTRIBUTORY, EVENT_PAGE, EVENT_DOUBLE };
 

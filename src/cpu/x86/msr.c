@@ -38,8 +38,7 @@ static uint64_t *msr_field(struct x86_cpu *cpu, const struct msr_row *row,
 	return (uint64_t *)((char *)cpu + row->offset) + (index - row->first);
 }
 
-/* --- Plain kinds ----------------------------------------------------------
- */
+/* --- Plain kinds --------------------------------------------------------- */
 
 static bool msr_get_field(struct x86_cpu *cpu, const struct msr_row *row,
 			  uint32_t index, uint64_t *value)
@@ -79,8 +78,7 @@ static bool msr_ignore(struct x86_cpu *cpu, const struct msr_row *row,
 	return true;
 }
 
-/* --- TSC ------------------------------------------------------------------
- */
+/* --- TSC ----------------------------------------------------------------- */
 
 static bool msr_get_tsc(struct x86_cpu *cpu, const struct msr_row *row,
 			uint32_t index, uint64_t *value)
@@ -111,8 +109,7 @@ static bool msr_set_tsc_adjust(struct x86_cpu *cpu, const struct msr_row *row,
 	return true;
 }
 
-/* --- EFER, PAT, MTRRs ------------------------------------------------------
- */
+/* --- EFER, PAT, MTRRs ---------------------------------------------------- */
 
 static bool msr_set_efer(struct x86_cpu *cpu, const struct msr_row *row,
 			 uint32_t index, uint64_t value)
@@ -177,8 +174,7 @@ static bool msr_set_mtrr_def(struct x86_cpu *cpu, const struct msr_row *row,
 	return true;
 }
 
-/* --- Others ---------------------------------------------------------------
- */
+/* --- Others -------------------------------------------------------------- */
 
 /* Only what software may change is kept: fast strings, thermal, SpeedStep,
  * CPUID limit.  XD cannot be disabled. */
@@ -233,8 +229,7 @@ static bool msr_set_kvmclock(struct x86_cpu *cpu, const struct msr_row *row,
 	return x86_kvmclock_wrmsr(cpu, index, value);
 }
 
-/* --- The table ------------------------------------------------------------
- */
+/* --- The table ----------------------------------------------------------- */
 
 #ifndef X86_ARCH_CAPABILITIES
 #define X86_ARCH_CAPABILITIES 0

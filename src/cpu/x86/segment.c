@@ -9,8 +9,7 @@
 #include "cpu/x86/descriptor.h"
 #include "cpu/x86/mmu.h"
 
-/* --- Addresses ------------------------------------------------------------
- */
+/* --- Addresses ----------------------------------------------------------- */
 
 /* SDM 3A 5.3, 5.5.  Real mode checks limits only: types are left over. */
 bool x86_seg_allows(const struct x86_cpu *cpu, const struct x86_seg *seg,
@@ -95,8 +94,7 @@ uint64_t x86_linear_aligned(struct x86_cpu *cpu, const struct x86_insn *insn,
 	return linear;
 }
 
-/* --- Stack ----------------------------------------------------------------
- */
+/* --- Stack --------------------------------------------------------------- */
 
 void x86_push(struct x86_cpu *cpu, uint64_t value, unsigned opsize)
 {
@@ -118,8 +116,7 @@ uint64_t x86_pop(struct x86_cpu *cpu, unsigned opsize)
 	return value;
 }
 
-/* --- Loading --------------------------------------------------------------
- */
+/* --- Loading ------------------------------------------------------------- */
 
 /*
  * SDM 3A 20.1.1 and 3.4.3: real mode replaces selector and base only, so a
@@ -277,8 +274,7 @@ void x86_set_flat_ss(struct x86_cpu *cpu, uint16_t sel, unsigned dpl)
 	segment_flat(&cpu->seg[X86_SS], sel, dpl, 0x3 | X86_SEG_DB);
 }
 
-/* --- LAR, LSL, VERR, VERW -------------------------------------------------
- */
+/* --- LAR, LSL, VERR, VERW ------------------------------------------------ */
 
 /* System types that the instructions accept, as bit sets by type. */
 #define SEGMENT_LAR_LEGACY 0x1a3e /* 1..5, 9, 11, 12 */
@@ -343,8 +339,7 @@ bool x86_verify(struct x86_cpu *cpu, uint16_t sel, bool write)
 	return write ? descriptor_is_writable(&d) : descriptor_is_readable(&d);
 }
 
-/* --- I/O permission -------------------------------------------------------
- */
+/* --- I/O permission ------------------------------------------------------ */
 
 /*
  * SDM volume 1, 19.5.2: the map's offset is at 66h of a 32-bit TSS; two bytes

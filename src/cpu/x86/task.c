@@ -22,8 +22,7 @@
 #include "cpu/x86/msr.h"
 #include "cpu/x86/segment.h"
 
-/* --- Stacks in the current TSS --------------------------------------------
- */
+/* --- Stacks in the current TSS ------------------------------------------- */
 
 static _Noreturn void task_bad_tss(struct x86_cpu *cpu)
 {
@@ -59,8 +58,7 @@ uint64_t task_stack64(struct x86_cpu *cpu, unsigned n)
 	return x86_load_sys(cpu, tr->base + at, 8);
 }
 
-/* --- The image of a task --------------------------------------------------
- */
+/* --- The image of a task ------------------------------------------------- */
 
 struct task_image {
 	uint32_t cr3, eip, eflags;
@@ -145,8 +143,7 @@ static void task_probe(struct x86_cpu *cpu, const struct x86_seg *tss,
 	}
 }
 
-/* --- Into the new task ----------------------------------------------------
- */
+/* --- Into the new task --------------------------------------------------- */
 
 /* The TSS's own checks; on IRET faults are #TS, else #GP. */
 static void task_check_tss(struct x86_cpu *cpu, uint16_t sel,
@@ -301,8 +298,7 @@ static void task_enter_guarded(struct x86_cpu *cpu, const struct task_image *t,
 	longjmp(cpu->fault_jmp, 1);
 }
 
-/* --- The switch -----------------------------------------------------------
- */
+/* --- The switch ---------------------------------------------------------- */
 
 static bool task_nests(enum x86_task_source source)
 {

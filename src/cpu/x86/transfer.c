@@ -12,6 +12,7 @@
 
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/segment.h"
+#include "cpu/x86/vme.h"
 
 static uint64_t transfer_cut(uint64_t value, unsigned size)
 {
@@ -40,8 +41,7 @@ static void transfer_load_cs(struct x86_cpu *cpu, struct descriptor *d,
 	descriptor_check_offset(cpu, cs, rip);
 }
 
-/* --- Real and VM86 mode ---------------------------------------------------
- */
+/* --- Real and VM86 mode -------------------------------------------------- */
 
 static void transfer_real(struct x86_cpu *cpu, uint16_t sel, uint64_t rip)
 {
@@ -63,8 +63,7 @@ static void transfer_call_real(struct x86_cpu *cpu, uint16_t sel, uint64_t rip,
 	stack_commit(cpu, &st);
 }
 
-/* --- Gates and tasks ------------------------------------------------------
- */
+/* --- Gates and tasks ----------------------------------------------------- */
 
 /* A call gate, task gate or TSS: privilege, then presence. */
 static void transfer_check_gate(struct x86_cpu *cpu, const struct descriptor *d)
@@ -126,8 +125,7 @@ static bool transfer_is_task(const struct x86_cpu *cpu, unsigned type)
 		type == DESCRIPTOR_TSS32);
 }
 
-/* --- JMP ------------------------------------------------------------------
- */
+/* --- JMP ----------------------------------------------------------------- */
 
 static void transfer_jmp_gate(struct x86_cpu *cpu, struct descriptor *gate)
 {
@@ -172,8 +170,7 @@ void x86_jmp_far(struct x86_cpu *cpu, uint16_t sel, uint64_t off,
 	transfer_commit(cpu, &cs, off, cpu->cpl);
 }
 
-/* --- CALL -----------------------------------------------------------------
- */
+/* --- CALL ---------------------------------------------------------------- */
 
 #define TRANSFER_MAX_PARAMS 31
 
@@ -295,8 +292,7 @@ void x86_call_far(struct x86_cpu *cpu, uint16_t sel, uint64_t off,
 	transfer_call_same(cpu, &d, off, opsize, false);
 }
 
-/* --- Returns --------------------------------------------------------------
- */
+/* --- Returns ------------------------------------------------------------- */
 
 /* The target of RET or IRET: its CPL is the selector's RPL. */
 static void transfer_return_cs(struct x86_cpu *cpu, uint16_t sel, uint64_t rip,
@@ -405,8 +401,7 @@ void x86_ret_far(struct x86_cpu *cpu, unsigned opsize, unsigned pop_bytes)
 	transfer_commit_outer(cpu, &cs, rip, &ss, sp + pop_bytes);
 }
 
-/* --- IRET -----------------------------------------------------------------
- */
+/* --- IRET ---------------------------------------------------------------- */
 
 struct transfer_frame {
 	struct stack st;
@@ -448,19 +443,25 @@ static uint64_t transfer_iret_mask(const struct x86_cpu *cpu, unsigned size)
 	return mask;
 }
 
-/* Real mode, and VM86 with IOPL 3: IOPL itself stays in VM86. */
+/* Real mode, and VM86, where IOPL stays and below 3 VIF is loaded for IF. */
 static void transfer_iret_real(struct x86_cpu *cpu, unsigned opsize)
 {
+	bool sensitive =
+		cpu->mode & X86_MODE_VM86 && !(cpu->mode & X86_MODE_IOPL);
 	struct transfer_frame f;
-	uint64_t mask;
+	uint64_t mask = transfer_iret_mask(cpu, opsize);
 
-	if (cpu->mode & X86_MODE_VM86 && !(cpu->mode & X86_MODE_IOPL))
+	if (sensitive && (opsize != 2 || !vme_virtual_if(cpu)))
 		x86_gp(cpu, 0);
-	mask = transfer_iret_mask(cpu, opsize);
 	transfer_pop_frame(cpu, &f, opsize);
+	if (sensitive)
+		vme_check_flags(cpu, f.flags);
 	transfer_real(cpu, f.cs, f.rip);
 	stack_commit(cpu, &f.st);
-	x86_set_rflags(cpu, f.flags, mask);
+	if (sensitive)
+		vme_load_flags(cpu, f.flags, mask);
+	else
+		x86_set_rflags(cpu, f.flags, mask);
 }
 
 static void transfer_iret_task(struct x86_cpu *cpu)
