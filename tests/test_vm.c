@@ -19,6 +19,9 @@
 
 #define COUNTER 0x300000
 
+/* The program's argument: tests run on every engine. */
+static const char *engine = "interpreter";
+
 struct guest_run {
 	struct vm *vm;
 	int status;
@@ -55,6 +58,7 @@ static void configure(struct vm_config *c, const uint8_t *code, size_t len)
 	c->memory = 16u << 20;
 	c->kernel = write_kernel(code, len);
 	c->timeout = 20;
+	c->engine = strdup(engine);
 }
 
 static struct vm *make(struct vm_config *c, int out)
@@ -374,6 +378,7 @@ static void test_impossible_machines_are_refused_with_a_sentence(void **state)
 
 	configure(&c, code, sizeof(code));
 	kernel = strdup(c.kernel);
+	free(c.engine);
 	c.engine = strdup("warp");
 	refuse(&c, "unknown engine");
 	unlink(kernel);
@@ -415,7 +420,7 @@ static void test_stats_are_one_json_object(void **state)
 	vm_free(vm);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exit_port_gives_the_status),
@@ -436,5 +441,7 @@ int main(void)
 		cmocka_unit_test(test_stats_are_one_json_object),
 	};
 
+	if (argc > 1)
+		engine = argv[1];
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
