@@ -2,7 +2,8 @@
  * diff.c - the differential test's command line and loop.
  *
  *	diff [--engine NAME] [--seed S] [--cases N] [--only MNEMONIC]
- *	     [--length N] [--case NUMBER] [--seconds T] [--max-shown N]
+ *	     [--code32] [--length N] [--case NUMBER] [--seconds T] [--max-shown
+ *N]
  *[--coverage]
  *
  * Each difference is one line that starts with the options to replay it.
@@ -23,7 +24,7 @@ struct diff_options {
 	uint64_t seed, cases, first;
 	double seconds;
 	unsigned max_shown;
-	unsigned length;
+	unsigned length, mode;
 	bool coverage, verbose;
 };
 
@@ -96,6 +97,8 @@ static void diff_show(struct diff_run *run, const char *text)
 	       (unsigned long long)c->number);
 	if (o->only)
 		printf(" --only %s", o->only);
+	if (o->mode == X86_MODE_CODE32)
+		printf(" --code32");
 	if (o->length > 1)
 		printf(" --length %u", o->length);
 	printf(": ");
@@ -164,21 +167,21 @@ static int diff_setup(struct diff_run *run)
 {
 	struct diff_rand r;
 
-	run->gen = diff_gen_new(X86_MODE_CODE64, run->o->only, run->o->length);
+	run->gen = diff_gen_new(run->o->mode, run->o->only, run->o->length);
 	if (!run->gen) {
 		fprintf(stderr, "diff: no instruction to test\n");
 		return 2;
 	}
 	if (!run->o->only && diff_gen_missing(run->gen, stderr))
 		return 2;
-	run->guest = diff_guest_new(run->o->engine);
+	run->guest = diff_guest_new(run->o->engine, run->o->mode);
 	if (!run->guest) {
 		fprintf(stderr, "diff: cannot make a guest with engine %s\n",
 			run->o->engine);
 		return 2;
 	}
 	/* After the engine, whose signal handlers it covers. */
-	if (diff_native_init() < 0) {
+	if (diff_native_init(run->o->mode) < 0) {
 		fprintf(stderr, "diff: cannot prepare the native side\n");
 		return 2;
 	}
@@ -225,6 +228,7 @@ static bool diff_parse(struct diff_options *o, int argc, char **argv)
 		{ "seconds", required_argument, NULL, 't' },
 		{ "max-shown", required_argument, NULL, 'm' },
 		{ "length", required_argument, NULL, 'l' },
+		{ "code32", no_argument, NULL, '3' },
 		{ "coverage", no_argument, NULL, 'v' },
 		{ "verbose", no_argument, NULL, 'V' },
 		{ 0 },
@@ -252,6 +256,9 @@ static bool diff_parse(struct diff_options *o, int argc, char **argv)
 		case 't':
 			o->seconds = strtod(optarg, NULL);
 			break;
+		case '3':
+			o->mode = X86_MODE_CODE32;
+			break;
 		case 'l':
 			o->length = (unsigned)atoi(optarg);
 			break;
@@ -278,6 +285,7 @@ int main(int argc, char **argv)
 				  .seed = 1,
 				  .cases = 1000000,
 				  .length = 1,
+				  .mode = X86_MODE_CODE64,
 				  .max_shown = 2 };
 	int rc;
 

@@ -7,6 +7,7 @@
  *
  *	linear		host and guest			what for
  *	0x15357000	r-x, 1 page			the instruction, int3s
+ *	0x15359000	host alone, r-x			to 32-bit code and back
  *	0x1ffff000	r--				stores fault (#PF, P=1)
  *	0x20000000	rw-				memory operands, stack
  *	0x20001000	rw-
@@ -29,6 +30,7 @@
 #define DIFF_CODE       0x15357000ull
 #define DIFF_INSN       (DIFF_CODE + 0x800)
 #define DIFF_DATA       0x1ffff000ull /* the read-only page */
+#define DIFF_GATE       0x15359000ull
 #define DIFF_DATA_RW    0x20000000ull
 #define DIFF_DATA_END   0x20002000ull
 #define DIFF_DATA_BYTES (DIFF_DATA_END - DIFF_DATA)
@@ -84,7 +86,8 @@ void diff_gen_case(struct diff_gen *g, struct diff_case *c, uint64_t seed,
 
 /* --- diff_native.c ------------------------------------------------------- */
 
-int diff_native_init(void);
+/* mode: X86_MODE_CODE64 or X86_MODE_CODE32, for the rest of its life. */
+int diff_native_init(unsigned mode);
 /* The two writable pages, and the page before them. */
 uint8_t *diff_native_data(void);
 /* From now on the first page is read-only. */
@@ -101,7 +104,7 @@ void diff_outcome(const struct diff_case *c, struct diff_state *s);
 
 struct diff_guest;
 /* engine: "interpreter" (one instruction), "interpreter-run", "translator" */
-struct diff_guest *diff_guest_new(const char *engine);
+struct diff_guest *diff_guest_new(const char *engine, unsigned mode);
 void diff_guest_free(struct diff_guest *g);
 uint8_t *diff_guest_data(struct diff_guest *g);
 void diff_guest_run(struct diff_guest *g, const struct diff_case *c,

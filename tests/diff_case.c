@@ -109,7 +109,7 @@ static bool diff_make_insn(struct diff_gen *g, struct diff_rand *r,
 		return false;
 	if (c->insn.op == X86_ENTER)
 		diff_tame_enter(r, c);
-	if (g->host_is_amd && diff_is_vendors(&c->insn))
+	if (g->host_is_amd && diff_is_vendors(&c->insn, g->mode))
 		return false;
 	if (diff_is_xsave(&c->insn) &&
 	    ((c->insn.base & ~2) == 0 || (c->insn.index & ~2) == 0))
@@ -254,11 +254,15 @@ static void diff_aim(struct diff_case *c, uint64_t at)
 		memcpy(diff_code(c) + in->len - in->imm_bytes, &want,
 		       in->imm_bytes);
 		c->insn.imm = want;
-	} else if (!in->has_modrm) { /* the same with a 32-bit offset */
-		memcpy(diff_code(c) + in->len - in->imm_bytes, &want, 4);
+	} else if (!in->has_modrm) { /* the same with a shorter offset */
+		memcpy(diff_code(c) + in->len - in->imm_bytes, &want,
+		       in->imm_bytes);
 	} else if (in->base == X86_REG_RIP) {
 		diff_patch_disp(c, at - diff_segment_base(c) - DIFF_INSN -
 					   in->len);
+	} else if (in->base == X86_NO_REG && !has_index && in->addrsize == 2) {
+		memcpy(diff_code(c) + in->len - in->imm_bytes - 2, &want, 2);
+		c->insn.disp = (int16_t)at;
 	} else if (in->base == X86_NO_REG && !has_index) {
 		diff_patch_disp(c, at - diff_segment_base(c));
 	} else if (in->base == X86_NO_REG) {
@@ -283,7 +287,9 @@ static uint64_t diff_effective(const struct diff_case *c)
 		ea += c->in.gpr[in->base & 15];
 	if (in->index != X86_NO_REG && !(in->desc->attr & X86_ATTR_VSIB))
 		ea += c->in.gpr[in->index & 15] << in->scale;
-	return in->addrsize == 8 ? ea : (uint32_t)ea;
+	return in->addrsize == 8   ? ea
+	       : in->addrsize == 4 ? (uint32_t)ea
+				   : (uint16_t)ea;
 }
 
 /* Where an indirect branch leads: an INT3, or anywhere. */
@@ -401,6 +407,8 @@ static void diff_random_gprs(struct diff_rand *r, struct diff_case *c)
 		(diff_rand64(r) & DIFF_FLAGS_RANDOM) | X86_FLAG_1 | X86_FLAG_IF;
 	if (diff_rand_percent(r, 70))
 		c->in.rflags &= ~X86_FLAG_DF;
+	if (c->mode != X86_MODE_CODE64)
+		c->in.fs = c->in.gs = 0; /* null selectors */
 	c->in.rip = DIFF_INSN;
 	c->in.vector = DIFF_NO_VECTOR;
 }
@@ -475,6 +483,9 @@ static void diff_random_memory(struct diff_rand *r, struct diff_case *c,
 static bool diff_branch_ok(const struct diff_case *c)
 {
 	uint64_t target = diff_here(c) + c->insn.len + c->insn.imm;
+
+	if (c->mode != X86_MODE_CODE64)
+		target = (uint32_t)target;
 
 	if (c->insn.o[0].kind != X86_OPND_REL)
 		return true;
@@ -585,4 +596,8 @@ void diff_gen_case(struct diff_gen *g, struct diff_case *c, uint64_t seed,
 	while (c->count < g->length)
 		diff_add_insn(g, &r, c);
 	diff_link_branches(&r, c);
+	if (g->mode == X86_MODE_CODE64)
+		return;
+	for (unsigned i = 0; i < 16; i++)
+		c->in.gpr[i] = i < 8 ? (uint32_t)c->in.gpr[i] : 0;
 }

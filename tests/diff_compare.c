@@ -115,12 +115,19 @@ static void diff_compare_int(struct diff_text *t, const struct diff_case *c,
 		ignore |= diff_any_undefined(c);
 	else if (h->vector == DIFF_NO_VECTOR)
 		ignore |= diff_flags_undefined(c);
-	for (unsigned i = 0; i < 16; i++)
-		diff_u64(t, diff_gpr_name[i], h->gpr[i], g->gpr[i]);
+	if (c->mode == X86_MODE_CODE64)
+		for (unsigned i = 0; i < 16; i++)
+			diff_u64(t, diff_gpr_name[i], h->gpr[i], g->gpr[i]);
+	else
+		for (unsigned i = 0; i < 8; i++)
+			diff_u64(t, diff_gpr_name[i], (uint32_t)h->gpr[i],
+				 (uint32_t)g->gpr[i]);
 	diff_u64(t, "rip", h->rip, g->rip);
 	diff_u64(t, "rflags", h->rflags & ~ignore, g->rflags & ~ignore);
-	diff_u64(t, "fs", h->fs, g->fs);
-	diff_u64(t, "gs", h->gs, g->gs);
+	if (c->mode == X86_MODE_CODE64) {
+		diff_u64(t, "fs", h->fs, g->fs);
+		diff_u64(t, "gs", h->gs, g->gs);
+	}
 }
 
 static void diff_compare_vec(struct diff_text *t, const struct diff_state *h,
@@ -249,9 +256,11 @@ static void diff_compare_event(struct diff_text *t, const struct diff_case *c,
 	if (h->vector == X86_VEC_PF) {
 		uint32_t mask = diff_pf_mask(h->cr2);
 
-		if (diff_is_piecewise(c))
-			diff_near_page(t, h->cr2, g->cr2);
-		else
+		if (diff_is_piecewise(c)) {
+			/* with 16-bit addresses pieces may wrap around */
+			if (c->insn.addrsize != 2)
+				diff_near_page(t, h->cr2, g->cr2);
+		} else
 			diff_u64(t, "cr2", h->cr2, g->cr2);
 		diff_u64(t, "error", h->error & mask, g->error & mask);
 	} else if (h->vector >= 0) {

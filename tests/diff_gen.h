@@ -30,7 +30,7 @@ struct diff_gen {
 
 /* Not to be run natively; or done otherwise by AMD's processors. */
 bool diff_is_left_out(const struct x86_insn *insn);
-bool diff_is_vendors(const struct x86_insn *insn);
+bool diff_is_vendors(const struct x86_insn *insn, unsigned mode);
 /* Writes prefixes, VEX and opcode; returns how many bytes. */
 unsigned diff_put_opcode(uint8_t *b, const struct diff_template *t,
 			 unsigned rex, unsigned vvvv);

@@ -1,9 +1,9 @@
 /*
  * diff_guest.c - running code on an engine.
  *
- * A machine of one processor and no devices, in long mode at CPL 3, whose
- * page tables map a few pages at the linear addresses the host uses too.
- * Two ways:
+ * A machine of one processor and no devices, in long mode at CPL 3 (in 64-bit
+ *or 32-bit code), whose page tables map a few pages at the linear addresses the
+ *host uses too. Two ways:
  *
  *	one	the interpreter's single instruction; what it raises is found
  *		in cpu->fault, undelivered
@@ -50,6 +50,7 @@ struct diff_guest {
 	struct x86_machine xm;
 	struct x86_cpu *cpu, *cpus[1];
 	uint8_t *data, *kernel;
+	unsigned mode;
 	bool one; /* a single instruction of the interpreter */
 	uint64_t next_table;
 };
@@ -146,9 +147,15 @@ static struct x86_seg diff_segment(uint16_t sel, uint32_t attr)
 }
 
 /* Back to user mode, from whatever the last case left. */
-static void diff_enter_user(struct x86_cpu *cpu)
+static void diff_enter_user(struct x86_cpu *cpu, unsigned mode)
 {
-	cpu->seg[X86_CS] = diff_segment(0x33, 0xa0fb); /* 64-bit, DPL 3 */
+	if (mode == X86_MODE_CODE64) {
+		cpu->seg[X86_CS] = diff_segment(0x33, 0xa0fb);
+	} else {
+		cpu->seg[X86_CS] = diff_segment(0x23, 0xc0fb);
+		cpu->seg[X86_DS] = diff_segment(0x2b, 0xc0f3);
+		cpu->seg[X86_ES] = cpu->seg[X86_DS];
+	}
 	cpu->seg[X86_SS] = diff_segment(0x2b, 0xc0f3);
 	cpu->cpl = 3;
 	cpu->activity = X86_ACTIVE;
@@ -156,7 +163,7 @@ static void diff_enter_user(struct x86_cpu *cpu)
 }
 
 /* As Linux runs its user programs. */
-static void diff_setup_cpu(struct x86_cpu *cpu)
+static void diff_setup_cpu(struct x86_cpu *cpu, unsigned mode)
 {
 	struct x86_seg null = { .attr = X86_SEG_UNUSABLE };
 
@@ -178,7 +185,7 @@ static void diff_setup_cpu(struct x86_cpu *cpu)
 	cpu->gdtr = (struct x86_dtr){ .base = DIFF_KERNEL, .limit = 0x4f };
 	cpu->idtr = (struct x86_dtr){ .base = DIFF_KERNEL + DIFF_IDT,
 				      .limit = 0x1ff };
-	diff_enter_user(cpu);
+	diff_enter_user(cpu, mode);
 	x86_mode_changed(cpu);
 	x86_tlb_flush_all(cpu);
 }
@@ -215,12 +222,13 @@ static int diff_build_cpu(struct diff_guest *g)
 	return g->data && g->kernel ? 0 : -1;
 }
 
-struct diff_guest *diff_guest_new(const char *engine)
+struct diff_guest *diff_guest_new(const char *engine, unsigned mode)
 {
 	struct diff_guest *g = calloc(1, sizeof(*g));
 
 	if (!g)
 		return NULL;
+	g->mode = mode;
 	g->one = strcmp(engine, "interpreter") == 0;
 	if (g->one || strcmp(engine, "interpreter-run") == 0)
 		g->xm.engine_ops = &interpreter_engine;
@@ -235,7 +243,7 @@ struct diff_guest *diff_guest_new(const char *engine)
 	memset(mem_host(g->mem, DIFF_GPA_CODE, 4096), 0xcc, 4096);
 	diff_put_gdt(g);
 	diff_put_idt(g);
-	diff_setup_cpu(g->cpu);
+	diff_setup_cpu(g->cpu, mode);
 	return g;
 }
 
@@ -282,7 +290,7 @@ static void diff_guest_load(struct diff_guest *g, const struct diff_state *in,
 	cpu->seg[X86_GS].base = in->gs;
 	cpu->rflags = in->rflags;
 	if (!g->one)
-		diff_enter_user(cpu);
+		diff_enter_user(cpu, g->mode);
 	x86_mode_changed(cpu);
 	if (fpu)
 		memcpy(cpu->fpu.b, in->fpu, X86_XSAVE_SIZE);

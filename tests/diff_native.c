@@ -20,6 +20,12 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+/* Linux' selectors, and where in its page the gate to 32-bit code is. */
+#define DIFF_CS32       0x23
+#define DIFF_DS         0x2b
+#define DIFF_CS64       0x33
+#define DIFF_GATE_ENTRY 32
+
 /* Known to the assembly below, by offset. */
 struct diff_native_ctx {
 	uint64_t in_gpr[16];   /* 0 */
@@ -41,6 +47,7 @@ struct diff_native_ctx {
 	const struct diff_case *c;
 	struct diff_state *out;
 	uint8_t *code; /* DIFF_CODE's page, writable */
+	unsigned mode;
 };
 extern struct diff_native_ctx diff_native_ctx;
 struct diff_native_ctx diff_native_ctx;
@@ -157,12 +164,14 @@ void diff_outcome(const struct diff_case *c, struct diff_state *s)
 {
 	uint64_t next = DIFF_INSN + c->len;
 
-	if (s->vector == X86_VEC_BP &&
-	    !(s->rip == next && c->insn.op == X86_INT3)) {
+	if (s->rip == next &&
+	    ((s->vector == X86_VEC_BP && c->insn.op == X86_INT3) ||
+	     (s->vector == X86_VEC_OF && c->insn.op == X86_INTO)))
+		return; /* a trap */
+	if (s->vector == X86_VEC_BP) {
 		s->rip--;
 		s->vector = DIFF_NO_VECTOR;
-	} else if (s->vector != X86_VEC_BP &&
-		   (s->rip < DIFF_INSN || s->rip >= next)) {
+	} else if ((s->rip < DIFF_INSN || s->rip >= next)) {
 		s->vector = DIFF_NO_VECTOR;
 	}
 }
@@ -177,7 +186,8 @@ static void diff_native_outcome(const greg_t *g)
 	out->error = (uint32_t)g[REG_ERR];
 	out->cr2 = (uint64_t)g[REG_CR2];
 	if (out->vector == X86_VEC_DB &&
-	    out->rip == (uint64_t)(uintptr_t)diff_native_exit)
+	    (out->rip == (uint64_t)(uintptr_t)diff_native_exit ||
+	     out->rip == DIFF_GATE))
 		out->rip = DIFF_INSN + diff_native_ctx.c->len;
 	diff_outcome(diff_native_ctx.c, out);
 }
@@ -218,6 +228,7 @@ static void diff_native_signal(int sig, siginfo_t *info, void *context)
 	g[REG_RIP] = (greg_t)(uintptr_t)diff_native_resume;
 	g[REG_RSP] = (greg_t)diff_native_ctx.host_rsp;
 	g[REG_EFL] = 0x202;
+	g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffll) | DIFF_CS64;
 }
 
 static int diff_native_map(uint64_t at, uint64_t size, int prot)
@@ -266,21 +277,6 @@ static int diff_native_handlers(void)
 	return 0;
 }
 
-int diff_native_init(void)
-{
-	int rc = diff_native_map_code();
-
-	if (!rc)
-		rc = diff_native_map(DIFF_DATA, DIFF_DATA_BYTES,
-				     PROT_READ | PROT_WRITE);
-	if (!rc)
-		rc = diff_native_handlers();
-	if (rc)
-		return rc;
-	diff_native_ctx.mxcsr = 0x1f80;
-	return 0;
-}
-
 int diff_native_protect(void)
 {
 	return mprotect((void *)DIFF_DATA, 4096, PROT_READ);
@@ -291,17 +287,78 @@ uint8_t *diff_native_data(void)
 	return (uint8_t *)(uintptr_t)DIFF_DATA;
 }
 
-/* instruction; jmp [rip+0]; address of diff_native_exit; INT3s */
+/*
+ * Behind the instructions: jmp [rip] and the address of diff_native_exit; from
+ * 32-bit code, a far jump to a gate that holds these, the address aligned,
+ * since POPF may have set AC.
+ */
+static void diff_native_put_exit(uint8_t *p, uint32_t gap)
+{
+	uint64_t exit = (uintptr_t)diff_native_exit;
+
+	p[0] = 0xff;
+	p[1] = 0x25;
+	memcpy(p + 2, &gap, sizeof(gap));
+	memcpy(p + 6 + gap, &exit, sizeof(exit));
+}
+
+static void diff_native_put_exit32(uint8_t *p)
+{
+	uint32_t gate = DIFF_GATE;
+	uint16_t cs = DIFF_CS64;
+
+	p[0] = 0xea;
+	memcpy(p + 1, &gate, 4);
+	memcpy(p + 5, &cs, 2);
+}
+
+/*
+ * The gate, below 4 GiB: the way back, then the way there, jmp far [rip+0],
+ * to the instructions.
+ */
+static int diff_native_map_gate(void)
+{
+	static const uint8_t jmp[] = { 0xff, 0x2d, 0, 0, 0, 0 };
+	uint8_t *p = (uint8_t *)(uintptr_t)DIFF_GATE;
+	uint32_t to = DIFF_INSN;
+	uint16_t cs = DIFF_CS32, ds = DIFF_DS;
+	int rc = diff_native_map(DIFF_GATE, 4096, PROT_READ | PROT_WRITE);
+
+	if (rc)
+		return rc;
+	diff_native_put_exit(p, 2);
+	p += DIFF_GATE_ENTRY;
+	memcpy(p, jmp, sizeof(jmp));
+	memcpy(p + sizeof(jmp), &to, 4);
+	memcpy(p + sizeof(jmp) + 4, &cs, 2);
+	__asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(ds));
+	return mprotect((void *)DIFF_GATE, 4096, PROT_READ | PROT_EXEC);
+}
+
+int diff_native_init(unsigned mode)
+{
+	int rc = diff_native_map_code();
+
+	diff_native_ctx.mode = mode;
+	diff_native_ctx.mxcsr = 0x1f80;
+	if (!rc)
+		rc = diff_native_map(DIFF_DATA, DIFF_DATA_BYTES,
+				     PROT_READ | PROT_WRITE);
+	if (!rc && mode == X86_MODE_CODE32)
+		rc = diff_native_map_gate();
+	return rc ? rc : diff_native_handlers();
+}
+
 static void diff_native_put_code(const struct diff_case *c)
 {
-	static const uint8_t jmp[] = { 0xff, 0x25, 0, 0, 0, 0 };
 	uint8_t code[DIFF_CODE_BYTES];
-	uint64_t exit = (uintptr_t)diff_native_exit;
 
 	memset(code, 0xcc, sizeof(code));
 	memcpy(code, c->bytes, c->len);
-	memcpy(code + c->len, jmp, sizeof(jmp));
-	memcpy(code + c->len + sizeof(jmp), &exit, 8);
+	if (c->mode == X86_MODE_CODE64)
+		diff_native_put_exit(code + c->len, 0);
+	else
+		diff_native_put_exit32(code + c->len);
 	memcpy(diff_native_ctx.code + (DIFF_INSN - DIFF_CODE), code,
 	       sizeof(code));
 }
@@ -313,7 +370,8 @@ void diff_native_run(const struct diff_case *c, struct diff_state *out)
 	diff_native_put_code(c);
 	memcpy(x->in_gpr, c->in.gpr, sizeof(x->in_gpr));
 	x->in_rflags = c->in.rflags;
-	x->target = DIFF_INSN;
+	x->target = c->mode == X86_MODE_CODE64 ? DIFF_INSN
+					       : DIFF_GATE + DIFF_GATE_ENTRY;
 	x->fs = c->in.fs;
 	x->gs = c->in.gs;
 	x->in_fpu = c->in.fpu;

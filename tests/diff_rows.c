@@ -46,7 +46,6 @@ static const struct {
 	{ X86_LSL, "host's GDT" },
 	{ X86_VERR, "host's GDT" },
 	{ X86_VERW, "host's GDT" },
-	{ X86_ARPL, "32-bit only" },
 	{ X86_POP_SREG, "host's GDT" },
 	{ X86_LSS, "host's GDT" },
 	{ X86_JMP_FAR, "host's GDT" },
@@ -69,13 +68,15 @@ static bool diff_op_left_out(unsigned op)
 /*
  * What AMD's processors do otherwise than Intel's, whom the decoder follows:
  * 66 makes a near branch 16 bits wide in 64-bit code too; register forms of
- * 0F 0D are #UD.  And F2 and F3, which mean nothing there, turn the condition
- * of LOOPcc round.
+ * 0F 0D are #UD; MOVSXD to 16 bits reads 32.  And F2 and F3, which mean nothing
+ * there, turn the condition of LOOPcc round.
  */
-bool diff_is_vendors(const struct x86_insn *insn)
+bool diff_is_vendors(const struct x86_insn *insn, unsigned mode)
 {
-	if (insn->desc->cls == X86_CLASS_FLOW && insn->prefix & X86_PFX_66 &&
-	    insn->op <= X86_JCXZ)
+	if (mode == X86_MODE_CODE64 && insn->desc->cls == X86_CLASS_FLOW &&
+	    insn->prefix & X86_PFX_66 && insn->op <= X86_JCXZ)
+		return true;
+	if (insn->op == X86_MOVSXD && insn->opsize == 2)
 		return true;
 	if ((insn->op == X86_LOOPE || insn->op == X86_LOOPNE) &&
 	    insn->prefix & (X86_PFX_REPE | X86_PFX_REPNE))
@@ -159,7 +160,7 @@ static bool diff_try_vvvv(struct diff_gen *g, struct diff_template *t,
 	t->desc = insn.desc;
 	t->has_modrm = insn.has_modrm;
 	if (diff_is_left_out(&insn) ||
-	    (g->host_is_amd && diff_is_vendors(&insn)) ||
+	    (g->host_is_amd && diff_is_vendors(&insn, g->mode)) ||
 	    (only && strcmp(only, insn.desc->name) != 0))
 		return false;
 	diff_gen_add(g, t);
@@ -188,7 +189,7 @@ static void diff_try_modrm(struct diff_gen *g, struct diff_template *t,
 	}
 }
 
-static bool diff_is_prefix(const struct diff_template *t)
+static bool diff_is_prefix(const struct diff_template *t, unsigned mode)
 {
 	static const uint8_t prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64,
 					    0x65, 0x66, 0x67, 0xf0, 0xf2,
@@ -199,7 +200,7 @@ static bool diff_is_prefix(const struct diff_template *t)
 	if (t->map)
 		return false;
 	return memchr(prefixes, t->opcode, sizeof(prefixes)) ||
-	       (t->opcode & 0xf0) == 0x40;
+	       (mode == X86_MODE_CODE64 && (t->opcode & 0xf0) == 0x40);
 }
 
 static void diff_try_all(struct diff_gen *g, const char *only)
@@ -215,7 +216,7 @@ static void diff_try_all(struct diff_gen *g, const char *only)
 			.vex = i >> 14 & 1,
 		};
 
-		if ((t.vex ? t.map == 0 : t.l) || diff_is_prefix(&t))
+		if ((t.vex ? t.map == 0 : t.l) || diff_is_prefix(&t, g->mode))
 			continue;
 		diff_try_modrm(g, &t, only);
 	}
@@ -279,7 +280,12 @@ unsigned diff_gen_rows(const struct diff_gen *g)
 static bool diff_row_left_out(const struct diff_gen *g,
 			      const struct x86_desc *d)
 {
+	bool needs_rex = d->op == X86_MOVSXD || d->op == X86_CMPXCHG16B ||
+			 strcmp(d->name, "vpextrq") == 0 ||
+			 strcmp(d->name, "vpinsrq") == 0;
+
 	return diff_op_left_out(d->op) ||
+	       (needs_rex && g->mode != X86_MODE_CODE64) ||
 	       (d->op == X86_MOV_SREG && d->first == 0x8e) ||
 	       (d->op == X86_NOP && d->first == 0x0d && g->host_is_amd);
 }
