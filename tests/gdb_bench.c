@@ -34,6 +34,11 @@ static void bench_end(void *opaque)
 	((struct gdb_bench *)opaque)->ends++;
 }
 
+static void bench_flush(struct x86_cpu *cpu)
+{
+	((struct gdb_bench *)cpu->xm->opaque)->flushes++;
+}
+
 /* What does not fit is dropped: only the fuzzer sends that much. */
 static void bench_send(void *opaque, const void *p, size_t n)
 {
@@ -48,11 +53,14 @@ static void bench_send(void *opaque, const void *p, size_t n)
 
 struct gdb_bench *gdb_bench_new(void)
 {
+	static const struct engine_ops engine = { .flush = bench_flush };
 	struct gdb_bench *b = calloc(1, sizeof(*b));
 
 	if (mem_new(&b->xm.mem, MEM_RAM_MIN, NULL))
 		abort();
 	b->xm.cpus = b->cpus;
+	b->xm.engine_ops = &engine;
+	b->xm.opaque = b;
 	b->xm.cpu_count = 2;
 	for (unsigned i = 0; i < 2; i++) {
 		b->cpus[i] = x86_cpu_new(&b->xm, i, NULL);

@@ -16,7 +16,7 @@ struct gdb_bench {
 	struct gdb_session s;
 	char sent[1 << 17];
 	size_t sent_len;
-	int stops, goes, steps, resets, ends;
+	int stops, goes, steps, resets, ends, flushes;
 	unsigned stepped; /* the vCPU */
 	enum vcpu_exit step_exit;
 };

@@ -420,6 +420,32 @@ static void breakpoints_reach_the_engines(void **state)
 	asked(b, "Z0,1000", "E16");
 }
 
+/* gdb removes its breakpoints at each stop and inserts them to go on. */
+static void engines_forget_code_only_for_new_breakpoints(void **state)
+{
+	struct gdb_bench *b = *state;
+
+	ask(b, "c");
+	assert_int_equal(b->flushes, 0);
+	gdb_session_stopped(&b->s, 0);
+	ask(b, "Z0,1000,1");
+	ask(b, "Z0,2000,1");
+	ask(b, "c");
+	assert_int_equal(b->flushes, 2); /* both vCPUs */
+	gdb_session_stopped(&b->s, 0);
+	ask(b, "z0,1000,1");
+	ask(b, "z0,2000,1");
+	ask(b, "s");
+	ask(b, "Z0,2000,1");
+	ask(b, "Z0,1000,1");
+	ask(b, "c");
+	assert_int_equal(b->flushes, 2);
+	gdb_session_stopped(&b->s, 0);
+	ask(b, "z0,1000,1");
+	ask(b, "c");
+	assert_int_equal(b->flushes, 4);
+}
+
 static void stop_says_which_breakpoint(void **state)
 {
 	struct gdb_bench *b = *state;
@@ -624,6 +650,7 @@ int main(void)
 		GDB_TEST(step_of_a_halted_vcpu_waits_for_it),
 		GDB_TEST(interrupt_stops),
 		GDB_TEST(breakpoints_reach_the_engines),
+		GDB_TEST(engines_forget_code_only_for_new_breakpoints),
 		GDB_TEST(stop_says_which_breakpoint),
 		GDB_TEST(watchpoints_reach_the_engines),
 		GDB_TEST(too_many_points_are_refused),

@@ -1,5 +1,6 @@
 /* gdb_points.c - a session's breakpoints and watchpoints. */
 #include <errno.h>
+#include <string.h>
 
 #include "cpu/x86/mmu.h"
 #include "machine/gdb_session.h"
@@ -100,4 +101,28 @@ void gdb_point_remove_all(struct gdb_session *s)
 	s->point_count = 0;
 	s->waking = false;
 	gdb_point_apply(s);
+}
+
+static bool gdb_point_known(const struct gdb_session *s, uint64_t addr)
+{
+	for (unsigned i = 0; i < s->known_count; i++)
+		if (s->known[i] == addr)
+			return true;
+	return false;
+}
+
+void gdb_point_commit(struct gdb_session *s)
+{
+	const struct x86_machine *xm = s->host->xm;
+	const struct x86_debug *d = &s->debug;
+	bool same = d->bp_count == s->known_count;
+
+	for (unsigned i = 0; i < d->bp_count; i++)
+		same &= gdb_point_known(s, d->bp[i]);
+	if (same)
+		return;
+	s->known_count = d->bp_count;
+	memcpy(s->known, d->bp, d->bp_count * sizeof(d->bp[0]));
+	for (unsigned i = 0; i < xm->cpu_count; i++)
+		xm->engine_ops->flush(xm->cpus[i]);
 }

@@ -340,6 +340,7 @@ void gdb_session_end(struct gdb_session *s)
 	if (s->running)
 		s->host->stop(s->host->opaque);
 	gdb_point_remove_all(s);
+	gdb_point_commit(s);
 	free(s->xml);
 	s->xml = NULL;
 	s->host->go(s->host->opaque);

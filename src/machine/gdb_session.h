@@ -68,6 +68,9 @@ struct gdb_session {
 	unsigned waking_cpu;
 	uint64_t waking_addr;
 	struct x86_debug debug; /* what the engines see of the above */
+	/* The breakpoints with which the machine last went on. */
+	unsigned known_count;
+	uint64_t known[X86_DEBUG_MAX_BP];
 	struct rsp_reader in;
 	struct rsp_writer out;
 };
@@ -95,6 +98,11 @@ bool gdb_point_apply(struct gdb_session *s);
 int gdb_point_add(struct gdb_session *s, const struct gdb_point *p);
 void gdb_point_remove(struct gdb_session *s, const struct gdb_point *p);
 void gdb_point_remove_all(struct gdb_session *s);
+/*
+ * The machine goes on: engines that have built breakpoints into code of theirs
+ * forget it, but not if gdb has merely removed all and inserted them again.
+ */
+void gdb_point_commit(struct gdb_session *s);
 /* The breakpoint, or the watchpoint, at this very address; or NULL. */
 const struct gdb_point *gdb_point_at(const struct gdb_session *s, uint64_t addr,
 				     bool watch);

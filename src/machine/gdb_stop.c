@@ -127,6 +127,7 @@ void gdb_session_exited(struct gdb_session *s, int status)
 static enum gdb_reply gdb_go(struct gdb_session *s)
 {
 	s->running = true;
+	gdb_point_commit(s);
 	s->host->go(s->host->opaque);
 	return GDB_SILENT;
 }

@@ -232,14 +232,9 @@ static bool xl_between(struct x86_cpu *cpu, enum vcpu_exit *exit)
 
 static bool xl_at_breakpoint(const struct x86_cpu *cpu)
 {
-	const struct x86_debug *d = cpu->xm->debug;
-	unsigned i;
+	uint64_t base = x86_code64(cpu) ? 0 : cpu->seg[X86_CS].base;
 
-	for (i = 0; d && i < d->bp_count; i++)
-		if (d->bp[i] ==
-		    cpu->rip + (x86_code64(cpu) ? 0 : cpu->seg[X86_CS].base))
-			return true;
-	return false;
+	return xl_breakpoint_at(cpu, base + cpu->rip);
 }
 
 static enum vcpu_exit xl_loop(struct xl *x, struct err *err)
@@ -256,15 +251,15 @@ static enum vcpu_exit xl_loop(struct xl *x, struct err *err)
 		}
 		if (xl_between(cpu, &exit))
 			return exit;
+		if (xl_at_breakpoint(cpu))
+			return VCPU_EXIT_DEBUG;
 		if (xl_must_step(cpu)) {
-			if (xl_at_breakpoint(cpu))
-				return VCPU_EXIT_DEBUG;
 			link = NULL;
 		} else {
 			next = xl_run_code(x, &link, err);
 			if (next == XL_NEXT_ERROR)
 				return VCPU_EXIT_ERROR;
-			if (next == XL_NEXT_BLOCK)
+			if (next == XL_NEXT_BLOCK || xl_at_breakpoint(cpu))
 				continue;
 		}
 		x->interpreted++;

@@ -347,8 +347,9 @@ static void gen_body(struct xl_gen *g, unsigned offset, const uint8_t *bytes)
 			break;
 		}
 		gen_pc(g, offset);
-		if (x86_decode(&insn, bytes + offset, left, g->page->mode) !=
-		    X86_DECODE_OK) {
+		if (xl_breakpoint_at(g->x->cpu, g->rip) ||
+		    x86_decode(&insn, bytes + offset, left, g->page->mode) !=
+			    X86_DECODE_OK) {
 			gen_exit(g, XL_EXIT_INSN, g->rip);
 			offset += left < 15 ? left : 15;
 			break;

@@ -254,7 +254,22 @@ static inline bool xl_must_step(const struct x86_cpu *cpu)
 {
 	return !xl_mode_ok(cpu->mode) || cpu->int_shadow ||
 	       cpu->rflags & X86_FLAG_RF || cpu->dr[7] & 0xff ||
-	       cpu->xm->trace || cpu->xm->debug;
+	       (cpu->xm->trace && cpu->xm->trace->insn) ||
+	       (cpu->xm->debug && cpu->xm->debug->watch_count);
+}
+/*
+ * Does gdb wait there?  Translated code ends before such an instruction; who
+ * changes the breakpoints flushes it.
+ */
+static inline bool xl_breakpoint_at(const struct x86_cpu *cpu, uint64_t linear)
+{
+	const struct x86_debug *d = cpu->xm->debug;
+	unsigned i;
+
+	for (i = 0; d && i < d->bp_count; i++)
+		if (d->bp[i] == linear)
+			return true;
+	return false;
 }
 /* The mode bits that translated code depends on. */
 #define XL_MODE_KEY                                                            \
