@@ -1,16 +1,16 @@
 #!/bin/sh
-# boot.sh FLAVOUR - the stock kernel boots to /init, runs a script of shell
+# boot.sh FLAVOUR CPUS - the stock kernel boots to /init, runs a script of shell
 # commands, knows its memory and the time, and powers off.
 . "$(dirname "$0")/lib.sh"
 
-flavour=$1
+flavour=$1 cpus=$2
 need_kernel "$flavour"
 initramfs=$tmp/initramfs.cpio.gz
 sh "$top/tools/initramfs.sh" add "$initramfs" "$KERNELS/initramfs.cpio.gz" \
 	"hostel/test=$here/boot_guest.sh" || exit 99
 
 hostel --kernel "$KERNELS/vmlinuz-$flavour" --initrd "$initramfs" \
-	--append "console=ttyS0 hostel.script=test" --memory 512M
+	--append "console=ttyS0 hostel.script=test" --memory 512M --cpus "$cpus"
 now=$(date +%s)
 ok "power-off is status 0" is "$status" 0
 ok "and no word" test ! -s "$err"
@@ -31,7 +31,7 @@ ok "its memory in MiB" between "$(value memory)" 440 512
 ok "its clock: $(value date) here $now" \
 	between "$(value date)" $((now - 20)) $((now + 1))
 ok "a second lasts a second" between "$(value second)" 95 120
-ok "one processor" is "$(value cpus)" 1
+ok "its processors" is "$(value cpus)" "$cpus"
 ok "arithmetic" is "$(value sum)" 5000050000
 ok "floating point" is "$(value root)" 1.41421356237309
 ok "SHA-256" is "$(value sha256)" \
