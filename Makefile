@@ -28,9 +28,10 @@ test:
 	@sh tools/test.sh $(BUILD)
 
 bench:
-	@sh tools/prereqs.sh
+	@sh tools/prereqs.sh qemu-system-x86
 	@$(MAKE) --no-print-directory all
-	@sh tools/guest.sh all
+	@sh tools/guest.sh kernel cloud-amd64
+	@sh tools/guest.sh initramfs
 	@sh bench/run.sh
 
 # Address and undefined-behaviour sanitizers; every test, at their speed.

@@ -1,5 +1,6 @@
 #!/bin/sh
-# prereqs.sh - sees that what building and testing needs is installed.
+# prereqs.sh [PACKAGE...] - sees that what building and testing needs is
+# installed, and the packages named, which something else needs.
 #
 # Looks with dpkg-query, so it costs nothing when nothing is missing.  Else it
 # installs with apt as root or through `sudo -n`; where neither is possible it
@@ -8,7 +9,7 @@ set -eu
 
 packages="gcc libc6-dev make meson ninja-build pkg-config busybox-static
 	libjansson-dev libcmocka-dev libzydis-dev libzstd-dev liblz4-dev
-	liblzma-dev zlib1g-dev libbz2-dev ca-certificates"
+	liblzma-dev zlib1g-dev libbz2-dev ca-certificates $*"
 
 prereqs_missing()
 {
