@@ -1,6 +1,7 @@
 /*
  * test_state.c GUESTS KERNELS - a whole machine's state goes through the
- * walker into another machine, which then goes on where the first stood.
+ * walker into another machine, on another engine, which then goes on where the
+ * first stood: saved state does not depend on the engine.
  *
  * GUESTS holds the monitor guest, KERNELS a stock kernel with its initramfs.
  */
@@ -51,7 +52,7 @@ static struct machine *make(const struct vm_config *like)
 	c.kernel = strdup(like->kernel);
 	c.initrd = like->initrd ? strdup(like->initrd) : NULL;
 	c.append = strdup(like->append);
-	c.engine = strdup("interpreter");
+	c.engine = strdup(like->engine);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 	fcntl(fds[1], F_SETFL, O_NONBLOCK);
 	m->console = fds[0];
@@ -177,10 +178,14 @@ static void copy_ram(struct machine *to, struct machine *from)
 }
 
 /* Another machine, in the state of this one, which ends. */
-static struct machine *move(struct machine *a, const struct vm_config *like)
+static struct machine *move(struct machine *a, struct vm_config *like,
+			    char *engine)
 {
-	struct machine *b = make(like);
+	struct machine *b;
 	struct state s;
+
+	like->engine = engine;
+	b = make(like);
 
 	vm_pause(a->vm);
 	s = save(a);
@@ -201,7 +206,9 @@ static struct machine *move(struct machine *a, const struct vm_config *like)
 
 static void small_guest_goes_on_elsewhere(void **state)
 {
-	struct vm_config like = { .memory = 32 << 20, .cpus = 1 };
+	struct vm_config like = { .memory = 32 << 20,
+				  .cpus = 1,
+				  .engine = "interpreter" };
 	struct machine *m;
 	char kernel[4096];
 
@@ -216,14 +223,16 @@ static void small_guest_goes_on_elsewhere(void **state)
 
 		type(m, "N");
 		expect(m, want);
-		m = move(m, &like);
+		m = move(m, &like, n & 1 ? "translator" : "interpreter");
 	}
 	end(m);
 }
 
 static void kernel_goes_on_elsewhere(void **state)
 {
-	struct vm_config like = { .memory = 256 << 20, .cpus = 2 };
+	struct vm_config like = { .memory = 256 << 20,
+				  .cpus = 2,
+				  .engine = "translator" };
 	char kernel[4096], initrd[4096];
 	struct machine *m;
 
@@ -244,7 +253,7 @@ static void kernel_goes_on_elsewhere(void **state)
 	type(m, "a=40; (while :; do b=$((b + 1)); done) &\n");
 	expect(m, "guest:/root#");
 	for (int i = 0; i < 3; i++) {
-		m = move(m, &like);
+		m = move(m, &like, i & 1 ? "translator" : "interpreter");
 		type(m, "a=$((a + 1)); echo it is $a\n");
 		expect(m, i == 0   ? "it is 41"
 			  : i == 1 ? "it is 42"
