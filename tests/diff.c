@@ -70,6 +70,12 @@ static void diff_tell(const struct diff_run *run)
 		fprintf(stderr, " %02x", c->bytes[i]);
 	fprintf(stderr, ": vector %d rip %llx\n", run->host.vector,
 		(unsigned long long)run->host.rip);
+	for (unsigned i = 0; i < 16; i++)
+		fprintf(stderr, " r%u=%llx/%llx", i,
+			(unsigned long long)c->in.gpr[i],
+			(unsigned long long)run->host.gpr[i]);
+	fprintf(stderr, " fs=%llx gs=%llx\n", (unsigned long long)c->in.fs,
+		(unsigned long long)c->in.gs);
 }
 
 static void diff_show_code(const struct diff_case *c)

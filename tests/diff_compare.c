@@ -245,6 +245,19 @@ static bool diff_is_misaligned_mode(const struct diff_case *c,
 	       diff_field(h, FPU_MXCSR, 4) & 0x20000;
 }
 
+/* AMD's XLAT wants a canonical address also before FS or GS are added. */
+static bool diff_is_xlat_check(const struct diff_case *c,
+			       const struct diff_state *h,
+			       const struct diff_state *g)
+{
+	for (unsigned i = 0; i < c->count; i++)
+		if (c->seq[i].op == X86_XLAT && c->seq[i].seg >= X86_FS &&
+		    h->rip == DIFF_INSN + c->start[i])
+			return h->vector == X86_VEC_GP &&
+			       g->vector == X86_VEC_PF;
+	return false;
+}
+
 static void diff_compare_event(struct diff_text *t, const struct diff_case *c,
 			       const struct diff_state *h,
 			       const struct diff_state *g)
@@ -292,7 +305,8 @@ unsigned diff_compare(const struct diff_case *c, const struct diff_state *host,
 
 	if (size)
 		text[0] = '\0';
-	if (diff_is_misaligned_mode(c, host, guest))
+	if (diff_is_misaligned_mode(c, host, guest) ||
+	    diff_is_xlat_check(c, host, guest))
 		return 0;
 	diff_compare_event(&t, c, host, guest);
 	if (host->vector == DIFF_NO_VECTOR && diff_double_shift_undefined(c))

@@ -309,10 +309,14 @@ static void diff_guest_store(const struct x86_cpu *cpu, struct diff_state *out,
 }
 
 static void diff_guest_run_one(struct diff_guest *g, struct diff_state *out,
-			       bool fpu)
+			       unsigned len, bool fpu)
 {
 	struct x86_cpu *cpu = g->cpu;
-	bool done = interp_one_raw(cpu);
+	bool done;
+
+	do {
+		done = interp_one_raw(cpu);
+	} while (done && cpu->rip > DIFF_INSN && cpu->rip < DIFF_INSN + len);
 
 	diff_guest_store(cpu, out, fpu);
 	out->vector = DIFF_NO_VECTOR;
@@ -367,7 +371,7 @@ void diff_guest_run(struct diff_guest *g, const struct diff_case *c,
 	diff_guest_put_code(g, c);
 	diff_guest_load(g, &c->in, c->uses_fpu);
 	if (g->one)
-		diff_guest_run_one(g, out, c->uses_fpu);
+		diff_guest_run_one(g, out, c->len, c->uses_fpu);
 	else
 		diff_guest_run_engine(g, c, out);
 }

@@ -151,12 +151,24 @@ void interp_op_AAD(struct x86_cpu *cpu, const struct x86_insn *insn)
 
 /* --- BOUND --------------------------------------------------------------- */
 
+/* Each bound is an access of its own. */
+static int64_t misc_bound(struct x86_cpu *cpu, const struct x86_insn *insn,
+			  unsigned at)
+{
+	uint64_t ea = (x86_effective(cpu, insn) + at) &
+		      interp_mask(insn->addrsize);
+	uint64_t linear =
+		x86_seg_linear(cpu, insn->seg, ea, insn->opsize, false);
+
+	return interp_sext(interp_load(cpu, linear, insn->opsize),
+			   insn->opsize);
+}
+
 void interp_op_BOUND(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned size = insn->opsize;
-	uint64_t linear = x86_linear(cpu, insn, 2 * size, false);
-	int64_t low = interp_sext(interp_load(cpu, linear, size), size);
-	int64_t high = interp_sext(interp_load(cpu, linear + size, size), size);
+	int64_t low = misc_bound(cpu, insn, 0);
+	int64_t high = misc_bound(cpu, insn, size);
 	int64_t index = interp_sext(interp_read_reg(cpu, insn, 0), size);
 
 	if (index < low || index > high)

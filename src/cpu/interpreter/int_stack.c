@@ -43,31 +43,33 @@ void interp_op_POP(struct x86_cpu *cpu, const struct x86_insn *insn)
 void interp_op_PUSHA(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned size = insn->opsize;
-	uint64_t sp = cpu->gpr[X86_RSP], linear[8];
+	uint64_t sp = cpu->gpr[X86_RSP];
 	unsigned i;
 
-	for (i = 0; i < 8; i++) {
-		linear[i] = interp_stack_linear(cpu, sp - (i + 1) * size, size,
-						true);
-		x86_probe(cpu, linear[i], size, true);
-	}
 	for (i = 0; i < 8; i++)
-		interp_store(cpu, linear[i], size, cpu->gpr[i]);
+		interp_store(cpu,
+			     interp_stack_linear(cpu, sp - (i + 1) * size,
+						 size, true),
+			     size, cpu->gpr[i]);
 	interp_stack_add(cpu, -8 * (int64_t)size);
 }
 
-/* The stored SP is skipped. */
+/*
+ * The stored SP is read, and dropped.  A fault in the middle of PUSHA and POPA
+ * leaves what was stored or loaded so far, as AMD's processors do; SP moves at
+ * the end only, so that the instruction can start again.
+ */
 void interp_op_POPA(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned size = insn->opsize;
-	uint64_t v[8];
+	uint64_t v;
 	unsigned i;
 
-	for (i = 0; i < 8; i++)
-		v[i] = interp_stack_peek(cpu, i * size, size);
-	for (i = 0; i < 8; i++)
+	for (i = 0; i < 8; i++) {
+		v = interp_stack_peek(cpu, i * size, size);
 		if (7 - i != X86_RSP)
-			interp_set_gpr(cpu, 7 - i, size, v[i]);
+			interp_set_gpr(cpu, 7 - i, size, v);
+	}
 	interp_stack_add(cpu, 8 * size);
 }
 

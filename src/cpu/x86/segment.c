@@ -84,9 +84,9 @@ uint64_t x86_linear_aligned(struct x86_cpu *cpu, const struct x86_insn *insn,
 {
 	uint64_t linear;
 
-	/* Found before #SS of an address that is not canonical. */
-	if (insn->seg == X86_SS && x86_code64(cpu) &&
-	    x86_effective(cpu, insn) & (align - 1))
+	/* Found before #SS of an address beyond the segment. */
+	linear = x86_effective(cpu, insn) + cpu->seg[X86_SS].base;
+	if (insn->seg == X86_SS && linear & (align - 1))
 		x86_gp(cpu, 0);
 	linear = x86_linear(cpu, insn, size, write);
 	if (linear & (align - 1))
