@@ -302,6 +302,78 @@ static void test_pause_and_reset_do_not_deadlock(void **state)
 	finish(&g);
 }
 
+/* --- State ---------------------------------------------------------------- */
+
+static void save(struct vm *vm, char **state, size_t *len)
+{
+	FILE *f = open_memstream(state, len);
+	struct walk *w = walk_save_to(f);
+	struct err err = { "" };
+
+	vm_walk(vm, w);
+	if (walk_result(w, &err))
+		fail_msg("%s", err.msg);
+	walk_free(w);
+	fclose(f);
+}
+
+/* How many fields of the vm differ from a saved state. */
+static unsigned differences(struct vm *vm, const char *state, size_t len)
+{
+	struct walk *w = walk_diff_with(state, len, stderr);
+	struct err err = { "" };
+	unsigned n;
+
+	vm_walk(vm, w);
+	if (walk_result(w, &err))
+		fail_msg("%s", err.msg);
+	n = walk_diff_count(w);
+	walk_free(w);
+	return n;
+}
+
+static void restore(struct vm *vm, const char *state, size_t len)
+{
+	struct walk *w = walk_restore_from(state, len);
+	struct err err = { "" };
+
+	vm_walk(vm, w);
+	if (walk_result(w, &err))
+		fail_msg("%s", err.msg);
+	walk_free(w);
+}
+
+/* The guest starts the 8254 and sets flags and a register, then counts. */
+static void test_state_goes_through_the_walker_unchanged(void **state)
+{
+	static const uint8_t code[] = { 0xb0, 0x34, 0xe6, 0x43,  0xb0, 0x99,
+					0xe6, 0x40, 0xe6, 0x40,  0xbb, 0x78,
+					0x56, 0x34, 0x12, COUNT, 0xeb, 0xf8 };
+	static const uint8_t other[] = { 0xfa, COUNT, HALT };
+	struct guest_run g = { 0 }, h = { 0 };
+	struct vm_config c;
+	char *saved;
+	size_t len;
+
+	configure(&c, code, sizeof(code));
+	start(&g, &c);
+	wait_counter(g.vm, 0);
+	vm_pause(g.vm);
+	save(g.vm, &saved, &len);
+	assert_int_equal(differences(g.vm, saved, len), 0);
+
+	configure(&c, other, sizeof(other));
+	start(&h, &c);
+	wait_counter(h.vm, 0);
+	vm_pause(h.vm);
+	restore(h.vm, saved, len);
+	assert_int_equal(h.vm->xm.cpus[0]->gpr[X86_RBX], 0x12345678);
+	assert_int_equal(differences(h.vm, saved, len), 0);
+	free(saved);
+	finish(&g);
+	finish(&h);
+}
+
 /* --- Sleep -----------------------------------------------------------------
  */
 
@@ -434,6 +506,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_paused_guest_stands_still),
 		cmocka_unit_test(test_step_executes_one_instruction),
 		cmocka_unit_test(test_pause_and_reset_do_not_deadlock),
+		cmocka_unit_test(test_state_goes_through_the_walker_unchanged),
 		cmocka_unit_test(test_halted_guest_uses_no_processor),
 		cmocka_unit_test(test_other_processors_start_by_sipi),
 		cmocka_unit_test(

@@ -38,6 +38,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cpu/x86/lapic.h"
 #include "cpu/x86/msr.h"
 #include "machine/pc.h"
 #include "machine/trace.h"
@@ -374,17 +375,20 @@ void run_request_reset(void *opaque)
 static void run_stop_time(struct vm *vm)
 {
 	vclock_pause(vm->env.clock);
-	vm->run->pause_tsc = clock_tsc();
+	vm->xm.tsc_stopped = clock_tsc();
 }
 
 static void run_start_time(struct vm *vm)
 {
-	uint64_t paused = clock_tsc() - vm->run->pause_tsc;
+	struct x86_machine *xm = &vm->xm;
+	uint64_t paused = clock_tsc() - xm->tsc_stopped;
 
 	vclock_resume(vm->env.clock);
-	for (unsigned i = 0; i < vm->xm.cpu_count; i++) {
-		vm->xm.cpus[i]->tsc_offset -= paused;
-		x86_kvmclock_refresh(vm->xm.cpus[i]);
+	xm->tsc_stopped = 0;
+	for (unsigned i = 0; i < xm->cpu_count; i++) {
+		xm->cpus[i]->tsc_offset -= paused;
+		x86_kvmclock_refresh(xm->cpus[i]);
+		lapic_tsc_moved(xm->cpus[i]->lapic);
 	}
 	loop_clock_moved(vm->env.loop);
 }
@@ -397,9 +401,8 @@ void vm_pause(struct vm *vm)
 	run->pause_depth++;
 	run_update_hold(vm);
 	run_wait_parked(vm);
-	if (!run->time_stopped)
+	if (!vm->xm.tsc_stopped)
 		run_stop_time(vm);
-	run->time_stopped = true;
 	pthread_mutex_unlock(&run->lock);
 }
 
@@ -408,10 +411,8 @@ void vm_resume(struct vm *vm)
 	struct vm_run *run = vm->run;
 
 	pthread_mutex_lock(&run->lock);
-	if (run->pause_depth == 1 && run->time_stopped) {
+	if (run->pause_depth == 1 && vm->xm.tsc_stopped)
 		run_start_time(vm);
-		run->time_stopped = false;
-	}
 	if (run->pause_depth)
 		run->pause_depth--;
 	run_update_hold(vm);

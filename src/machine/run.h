@@ -40,8 +40,6 @@ struct vm_run {
 	unsigned parked;	/* of these, waiting in run_park() */
 	unsigned pause_depth;
 	bool reset_wanted;
-	bool time_stopped;	/* since pause_tsc (host TSC) */
-	uint64_t pause_tsc;
 	uint64_t end_mono_ns;
 };
 

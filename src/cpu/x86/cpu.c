@@ -96,7 +96,7 @@ static void cpu_reset_tsc(struct x86_cpu *cpu)
 	if (first && first != cpu)
 		cpu->tsc_offset = first->tsc_offset - first->msr.tsc_adjust;
 	else
-		cpu->tsc_offset = -clock_tsc();
+		cpu->tsc_offset = -x86_host_tsc(cpu->xm);
 }
 
 static void cpu_reset_msrs(struct x86_cpu *cpu)
@@ -272,9 +272,14 @@ void x86_set_rflags(struct x86_cpu *cpu, uint64_t value, uint64_t mask)
 	}
 }
 
+uint64_t x86_host_tsc(const struct x86_machine *xm)
+{
+	return xm->tsc_stopped ? xm->tsc_stopped : clock_tsc();
+}
+
 uint64_t x86_tsc(const struct x86_cpu *cpu)
 {
-	return clock_tsc() + cpu->tsc_offset;
+	return x86_host_tsc(cpu->xm) + cpu->tsc_offset;
 }
 
 /* --- Pending events ------------------------------------------------------ */

@@ -224,6 +224,11 @@ struct x86_machine {
 	unsigned cpu_count;
 	struct x86_cpu **cpus;	/* cpu_count, in APIC id order */
 	uint32_t tsc_khz;
+	/*
+	 * Host TSC at which guest time was stopped; 0: it runs.  Changes only
+	 * while every vCPU stands still (machine/run.c).
+	 */
+	uint64_t tsc_stopped;
 	/* kvmclock.c: one base for all vCPUs, so that their clocks agree. */
 	struct {
 		atomic_flag lock;
@@ -307,6 +312,8 @@ void x86_mode_changed(struct x86_cpu *cpu);
  */
 void x86_set_rflags(struct x86_cpu *cpu, uint64_t value, uint64_t mask);
 
+/* Host TSC now, or when the guest was paused: guest TSC = this + offset. */
+uint64_t x86_host_tsc(const struct x86_machine *xm);
 /* Guest's TSC now. */
 uint64_t x86_tsc(const struct x86_cpu *cpu);
 

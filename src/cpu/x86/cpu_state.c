@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-#include "base/clock.h"
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/segment.h"
 
@@ -122,7 +121,7 @@ static void cpu_state_walk_pending(struct x86_cpu *cpu, struct walk *w)
 	atomic_store(&cpu->pending,
 		     (pending & CPU_STATE_PENDING) | X86_PEND_INTR);
 	atomic_store(&cpu->sipi_vector, sipi & 0xff);
-	cpu->tsc_offset = tsc - clock_tsc();
+	cpu->tsc_offset = tsc - x86_host_tsc(cpu->xm);
 }
 
 /* --- After restoring ----------------------------------------------------- */
