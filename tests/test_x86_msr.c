@@ -81,6 +81,23 @@ static void test_read_back(void **state)
 	harness_free(h);
 }
 
+/* What firmware leaves could have been written by WRMSR. */
+static void test_firmware_mtrrs(void **state)
+{
+	struct harness *h = harness_new(64);
+	uint64_t v;
+
+	x86_set_firmware_mtrrs(h->cpu);
+	for (uint32_t i = 0x200; i < 0x300; i++)
+		if (x86_rdmsr(h->cpu, i, &v))
+			assert_true(x86_wrmsr(h->cpu, i, v));
+	assert_true(x86_rdmsr(h->cpu, 0x2ff, &v));
+	assert_int_equal(v, 0xc06);
+	assert_true(x86_rdmsr(h->cpu, 0x259, &v)); /* A0000: VGA */
+	assert_int_equal(v, 0);
+	harness_free(h);
+}
+
 static void test_efer(void **state)
 {
 	struct harness *h = harness_new(64);
@@ -313,6 +330,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_read_back),
+		cmocka_unit_test(test_firmware_mtrrs),
 		cmocka_unit_test(test_efer),
 		cmocka_unit_test(test_tsc_adjust),
 		cmocka_unit_test(test_long_mode_and_back),

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "cpu/x86/msr.h"
 #include "machine/acpi.h"
 #include "machine/e820.h"
 #include "machine/vm.h"
@@ -79,6 +80,8 @@ int guest_load(const struct guest *g, struct vm *vm, struct err *err)
 	if (ret < 0)
 		return ret;
 	log_info("%s: %s", g->kernel.name, entry.how);
+	for (unsigned i = 0; i < vm->xm.cpu_count; i++)
+		x86_set_firmware_mtrrs(vm->xm.cpus[i]);
 	boot_enter(vm->xm.cpus[0], &entry);
 	return 0;
 }

@@ -174,6 +174,24 @@ static bool msr_set_mtrr_def(struct x86_cpu *cpu, const struct msr_row *row,
 	return true;
 }
 
+#define MSR_MTRR_WB    6
+#define MSR_MTRR_VALID 0x800
+#define MSR_MTRR_ON    0xc00 /* E, FE: fixed ranges too */
+
+/* SDM 3A 12.11.2: mtrr_fixed[2] is A0000..BFFFF. */
+void x86_set_firmware_mtrrs(struct x86_cpu *cpu)
+{
+	const uint64_t phys = (1ull << X86_PHYS_BITS) - 1;
+	const uint64_t hole = MEM_HOLE_END - MEM_HOLE_BASE;
+	struct x86_msrs *msr = &cpu->msr;
+
+	for (unsigned i = 0; i < 11; i++)
+		msr->mtrr_fixed[i] = i == 2 ? 0 : 0x0606060606060606ull;
+	msr->mtrr_phys[0] = MEM_HOLE_BASE; /* uncached */
+	msr->mtrr_phys[1] = (phys & ~(hole - 1)) | MSR_MTRR_VALID;
+	msr->mtrr_def_type = MSR_MTRR_ON | MSR_MTRR_WB;
+}
+
 /* --- Others -------------------------------------------------------------- */
 
 /* Only what software may change is kept: fast strings, thermal, SpeedStep,

@@ -11,6 +11,13 @@
 bool x86_rdmsr(struct x86_cpu *cpu, uint32_t index, uint64_t *value);
 bool x86_wrmsr(struct x86_cpu *cpu, uint32_t index, uint64_t value);
 
+/*
+ * The memory types that firmware leaves behind: everything cached but the PCI
+ * hole and the VGA window.  For every vCPU of a guest whose kernel is entered
+ * without firmware; kernels switch PAT off where MTRRs are.
+ */
+void x86_set_firmware_mtrrs(struct x86_cpu *cpu);
+
 /* MOV to CRn / XSETBV with all checks (#GP), side effects and flushes. */
 void x86_write_cr0(struct x86_cpu *cpu, uint64_t value);
 void x86_write_cr3(struct x86_cpu *cpu, uint64_t value);
