@@ -13,6 +13,10 @@
  *	0x20001000	rw-
  *	0x20002000	nothing				#PF, P=0
  *
+ * Where the manuals leave room (how far an instruction got before it faulted,
+ * which of two faults comes first) the engines do as AMD's processors do; on
+ * another host only the vectors of faults are compared.
+ *
  * A case is a function of (seed, number): the instruction, every register,
  * the flags and the memory around the operand.  diff_case.c makes it,
  * diff_native.c and diff_guest.c run it, diff_compare.c judges.
@@ -83,6 +87,8 @@ unsigned diff_gen_missing(const struct diff_gen *g, FILE *out);
 void diff_gen_report(const struct diff_gen *g, FILE *out);
 void diff_gen_case(struct diff_gen *g, struct diff_case *c, uint64_t seed,
 		   uint64_t number);
+
+bool diff_host_is_amd(void);
 
 /* --- diff_native.c ------------------------------------------------------- */
 

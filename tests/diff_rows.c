@@ -84,7 +84,7 @@ bool diff_is_vendors(const struct x86_insn *insn, unsigned mode)
 	return insn->map == 1 && insn->opcode == 0x0d && insn->modrm >= 0xc0;
 }
 
-static bool diff_host_is_amd(void)
+bool diff_host_is_amd(void)
 {
 	uint32_t a, b, c, d;
 

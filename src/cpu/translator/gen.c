@@ -304,7 +304,9 @@ static bool gen_insn(struct xl_gen *g, const struct x86_insn *insn)
 
 /*
  * Instructions that their interpreter handlers execute in passing.  Not those
- * that reach devices, or need the vector registers in memory.
+ * that reach devices, or need the vector registers in memory; nor ENTER, which
+ * after a fault in its middle must not be tried twice: it copies stack slots
+ * that it may have written itself.
  */
 static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 {
@@ -319,7 +321,8 @@ static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 	default:
 		return false;
 	}
-	if (insn->desc->attr & X86_ATTR_IO || insn->op == X86_HLT)
+	if (insn->desc->attr & X86_ATTR_IO || insn->op == X86_HLT ||
+	    insn->op == X86_ENTER)
 		return false;
 	xi = xl_alloc(g->x, sizeof(*xi));
 	if (!xi)
