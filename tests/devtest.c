@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #define DT_TIMERS 64
-#define DT_FDS	  8
+#define DT_FDS    8
 #define DT_CALLS  64
 
 struct vclock {
@@ -36,7 +36,7 @@ struct loop {
 /* The one clock that clock_real_ns() and clock_tsc_khz() follow. */
 static struct vclock *dt_clock;
 
-/* --- clock.h ------------------------------------------------------------------ */
+/* --- clock.h -------------------------------------------------------------- */
 
 uint64_t clock_mono_ns(void)
 {
@@ -95,7 +95,7 @@ uint64_t vclock_to_mono(const struct vclock *vc, uint64_t t)
 	return t + 1000;
 }
 
-/* --- loop.h ------------------------------------------------------------------- */
+/* --- loop.h --------------------------------------------------------------- */
 
 struct loop *loop_new(struct vclock *vc, struct err *err)
 {
@@ -203,7 +203,7 @@ void timer_cancel(struct timer *t)
 	timer_disarm(t);
 }
 
-/* --- The bench ------------------------------------------------------------------ */
+/* --- The bench ------------------------------------------------------------ */
 
 void dt_init(struct dt *dt)
 {

@@ -15,7 +15,7 @@
 #include "dev/pci/lpc.h"
 #include "fuzz.h"
 
-#define DEVICES	   11
+#define DEVICES    11
 #define BOARD_UART 4
 
 struct board {
@@ -39,13 +39,16 @@ static void board_small(struct board *b)
 {
 	struct dev_env *env = &b->dt.env;
 	struct dev_hook hook = dt_dev_hook(&b->hook);
-	struct uart_config uart = { .base = 0x3f8, .in_fd = -1, .out_fd = -1,
+	struct uart_config uart = { .base = 0x3f8,
+				    .in_fd = -1,
+				    .out_fd = -1,
 				    .irq = irqs_isa(b->irqs, 4) };
 	struct rtc_config rtc = { .irq = irqs_isa(b->irqs, 8),
 				  .ram_low = 4 << 20 };
 	struct i8042_config kbd = { .kbd_irq = irqs_isa(b->irqs, 1),
 				    .aux_irq = irqs_isa(b->irqs, 12),
-				    .has_aux = true, .reset = hook };
+				    .has_aux = true,
+				    .reset = hook };
 
 	board_fail(pit_new((struct pit **)&b->devs[3], env,
 			   irqs_isa(b->irqs, 0), NULL));
@@ -88,8 +91,8 @@ static uint16_t board_port(uint64_t r)
 	static const struct {
 		uint16_t base, count;
 	} ranges[] = {
-		{ 0x20, 2 }, { 0x40, 4 }, { 0x60, 5 }, { 0x70, 4 },
-		{ 0x92, 1 }, { 0xa0, 2 }, { 0x3f8, 8 }, { 0x4d0, 2 },
+		{ 0x20, 2 },   { 0x40, 4 },     { 0x60, 5 },  { 0x70, 4 },
+		{ 0x92, 1 },   { 0xa0, 2 },     { 0x3f8, 8 }, { 0x4d0, 2 },
 		{ 0x510, 12 }, { 0x600, 0x30 }, { 0xcf8, 8 },
 	};
 	unsigned n = r % (sizeof(ranges) / sizeof(ranges[0]));

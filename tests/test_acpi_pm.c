@@ -132,7 +132,8 @@ static void state_survives(void **state)
 	acpi_pm_gpe(f->pm, 3);
 	assert_int_equal(mem_new(&other.env.mem, 1 << 20, NULL), 0);
 	assert_int_equal(acpi_pm_new(&pm, &other.env, dt_irq(&line),
-				     dt_dev_hook(&f->off), NULL), 0);
+				     dt_dev_hook(&f->off), NULL),
+			 0);
 	dt_copy_state(DEV(f->pm), DEV(pm));
 	acpi_pm_power_button(pm);
 	assert_true(line.level);
@@ -163,8 +164,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(timer_counts), T(timer_overflow), T(power_button),
-		T(sleep_s5), T(general_events), T(state_survives),
+		T(timer_counts),    T(timer_overflow), T(power_button),
+		T(sleep_s5),        T(general_events), T(state_survives),
 		T(random_accesses),
 	};
 

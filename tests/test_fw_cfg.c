@@ -158,7 +158,7 @@ static void dma_transfers(void **state)
 	assert_int_equal(dma(f, 0x02, 10, 0x20000), 0);
 	mem_read(f->dt.env.mem, 0x20000, got, 10);
 	assert_memory_equal(got, big + 5000, 10);
-	assert_int_equal(dma(f, 0x10, 10, 0x20000), 1); /* write: refused */
+	assert_int_equal(dma(f, 0x10, 10, 0x20000), 1);    /* write: refused */
 	assert_int_equal(dma(f, 0x02, 10, 0xfee00000), 1); /* not RAM */
 	assert_int_equal(dma(f, 0x20 << 16 | 0x0a, 0xffffffff, 0), 1);
 	assert_int_equal(dma(f, 0x02, 10, ~0ull - 4), 1);
@@ -200,13 +200,12 @@ static void random_accesses(void **state)
 				      1u << (r >> 4) % 3);
 			break;
 		case 2:
-			dma(f, (uint32_t)(r >> 8 & 0x3f001f),
-			    r >> 32 & 0xffff, r >> 40);
+			dma(f, (uint32_t)(r >> 8 & 0x3f001f), r >> 32 & 0xffff,
+			    r >> 40);
 			break;
 		default:
 			mem_port_write(f->dt.env.mem, 0x510 + (r >> 8) % 12,
-				       1u << (r >> 4) % 3,
-				       (uint32_t)(r >> 32));
+				       1u << (r >> 4) % 3, (uint32_t)(r >> 32));
 		}
 	}
 }
@@ -220,8 +219,8 @@ static void debug_ports(void **state)
 	int p[2];
 
 	assert_int_equal(pipe(p), 0);
-	assert_int_equal(debug_new(&d, &f->dt.env, p[1], dt_dev_hook(&hook),
-				   NULL), 0);
+	assert_int_equal(
+		debug_new(&d, &f->dt.env, p[1], dt_dev_hook(&hook), NULL), 0);
 	assert_int_equal(dt_in(&f->dt, 0x402), 0xe9);
 	assert_int_equal(dt_in(&f->dt, 0xe9), 0xe9);
 	dt_out(&f->dt, 0x402, 'h');
@@ -247,8 +246,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(signature_and_id), T(items), T(directory), T(dma_transfers),
-		T(state_survives), T(random_accesses), T(debug_ports),
+		T(signature_and_id), T(items),          T(directory),
+		T(dma_transfers),    T(state_survives), T(random_accesses),
+		T(debug_ports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,10 @@ static int make(void **state, bool has_aux)
 {
 	struct fix *f = calloc(1, sizeof(*f));
 	struct i8042_config config = {
-		.kbd_irq = dt_irq(&f->irq1), .aux_irq = dt_irq(&f->irq12),
-		.has_aux = has_aux, .reset = dt_dev_hook(&f->reset),
+		.kbd_irq = dt_irq(&f->irq1),
+		.aux_irq = dt_irq(&f->irq12),
+		.has_aux = has_aux,
+		.reset = dt_dev_hook(&f->reset),
 	};
 
 	dt_init(&f->dt);
@@ -131,8 +133,8 @@ static void keyboard_reset_and_identify(void **state)
 static void scan_codes_are_translated(void **state)
 {
 	struct fix *f = *state;
-	static const uint8_t codes[] = { 0x1c, 0xf0, 0x1c, 0xe0, 0x75, 0xe0,
-					 0xf0, 0x75 };
+	static const uint8_t codes[] = { 0x1c, 0xf0, 0x1c, 0xe0,
+					 0x75, 0xe0, 0xf0, 0x75 };
 	static const uint8_t set1[] = { 0x1e, 0x9e, 0xe0, 0x48, 0xe0, 0xc8 };
 
 	assert_true(i8042_scancodes(f->k, codes, sizeof(codes)));
@@ -333,12 +335,17 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(probe_like_a_driver), T(keyboard_reset_and_identify),
-		T(scan_codes_are_translated), T(a_full_keyboard_refuses),
-		T(disabled_keyboard_holds_bytes), T(mouse),
+		T(probe_like_a_driver),
+		T(keyboard_reset_and_identify),
+		T(scan_codes_are_translated),
+		T(a_full_keyboard_refuses),
+		T(disabled_keyboard_holds_bytes),
+		T(mouse),
 		cmocka_unit_test_setup_teardown(absent_aux_fails_at_once,
 						setup_no_aux, teardown),
-		T(a20_and_reset), T(controller_ram), T(state_survives),
+		T(a20_and_reset),
+		T(controller_ram),
+		T(state_survives),
 		T(random_accesses),
 	};
 

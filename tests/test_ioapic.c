@@ -287,10 +287,17 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(registers), T(edge), T(masked_edge_is_lost), T(level),
-		T(masked_level_waits), T(eoi_register),
-		T(edge_and_back_clears_remote_irr), T(modes_become_messages),
-		T(isa_wires), T(pirqs_share_an_8259_input), T(state_survives),
+		T(registers),
+		T(edge),
+		T(masked_edge_is_lost),
+		T(level),
+		T(masked_level_waits),
+		T(eoi_register),
+		T(edge_and_back_clears_remote_irr),
+		T(modes_become_messages),
+		T(isa_wires),
+		T(pirqs_share_an_8259_input),
+		T(state_survives),
 		T(random_accesses),
 	};
 

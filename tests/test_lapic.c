@@ -9,7 +9,7 @@ struct fix {
 	struct dt dt;
 	struct x86_machine xm;
 	struct x86_cpu *cpu[CPUS];
-	bool pic;	 /* INTR of the 8259s */
+	bool pic; /* INTR of the 8259s */
 	unsigned pic_acks;
 	unsigned eois;
 	uint8_t eoi_vector;
@@ -54,10 +54,15 @@ static int setup(void **state)
 
 	dt_init(&f->dt);
 	f->xm = (struct x86_machine){
-		.mem = f->dt.env.mem, .loop = f->dt.env.loop,
-		.clock = f->dt.env.clock, .cpu_count = CPUS, .cpus = f->cpu,
-		.tsc_khz = 1000000, .pic_pending = pic_pending_fn,
-		.pic_ack = pic_ack_fn, .pic = f,
+		.mem = f->dt.env.mem,
+		.loop = f->dt.env.loop,
+		.clock = f->dt.env.clock,
+		.cpu_count = CPUS,
+		.cpus = f->cpu,
+		.tsc_khz = 1000000,
+		.pic_pending = pic_pending_fn,
+		.pic_ack = pic_ack_fn,
+		.pic = f,
 	};
 	for (unsigned i = 0; i < CPUS; i++) {
 		f->cpu[i] = aligned_alloc(64, (sizeof(struct x86_cpu) + 63) &
@@ -144,7 +149,7 @@ static bool asked(struct x86_cpu *cpu)
 	return cpu->pending & X86_PEND_INTR;
 }
 
-/* --- Registers ------------------------------------------------------------------- */
+/* --- Registers ------------------------------------------------------------ */
 
 static void reset_state(void **state)
 {
@@ -183,7 +188,7 @@ static void base_transitions(void **state)
 
 	assert_false(lapic_wrmsr(l, 0x1b, 0xfee00500)); /* EXTD without EN */
 	assert_false(lapic_wrmsr(l, 0x1b, 1ull << 46));
-	assert_false(lapic_rdmsr(l, 0x802, &v));	/* not x2APIC yet */
+	assert_false(lapic_rdmsr(l, 0x802, &v)); /* not x2APIC yet */
 	wr(l, 0x1b, 0xfee00d00);
 	assert_int_equal(rd(l, 0x802), 0);
 	assert_false(lapic_mmio(l, LAPIC_BASE, 4, false, &v));
@@ -207,10 +212,10 @@ static void x2apic_refuses_reserved(void **state)
 	enable(f, true);
 	assert_int_equal(rd(l, 0x802), 3);
 	assert_int_equal(rd(l, 0x80d), 8);
-	assert_false(lapic_wrmsr(l, 0x80d, 1));	   /* LDR is read-only */
-	assert_false(lapic_rdmsr(l, 0x80e, &v));   /* no DFR */
-	assert_false(lapic_rdmsr(l, 0x831, &v));   /* no ICR2 */
-	assert_false(lapic_rdmsr(l, 0x80b, &v));   /* EOI is write-only */
+	assert_false(lapic_wrmsr(l, 0x80d, 1));  /* LDR is read-only */
+	assert_false(lapic_rdmsr(l, 0x80e, &v)); /* no DFR */
+	assert_false(lapic_rdmsr(l, 0x831, &v)); /* no ICR2 */
+	assert_false(lapic_rdmsr(l, 0x80b, &v)); /* EOI is write-only */
 	assert_false(lapic_wrmsr(l, 0x80b, 1));
 	assert_false(lapic_wrmsr(l, 0x828, 1));
 	assert_false(lapic_wrmsr(l, 0x808, 0x100));
@@ -235,7 +240,7 @@ static void illegal_register_sets_esr(void **state)
 	assert_int_equal(page_read(l, 0x280), 0);
 }
 
-/* --- Priorities ------------------------------------------------------------------- */
+/* --- Priorities ----------------------------------------------------------- */
 
 static void nesting_and_eoi(void **state)
 {
@@ -304,7 +309,7 @@ static void level_eoi_is_broadcast(void **state)
 	assert_int_equal(rd(l, 0x81b), 0);
 }
 
-/* --- IPIs -------------------------------------------------------------------------- */
+/* --- IPIs ----------------------------------------------------------------- */
 
 static unsigned who(struct fix *f, uint8_t vector)
 {
@@ -361,7 +366,8 @@ static void xapic_destinations(void **state)
 	assert_int_equal(who(f, 0x62), 0xa);
 	for (unsigned i = 0; i < CPUS; i++) {
 		page_write(apic(f, i), 0xe0, 0x0fffffff);
-		page_write(apic(f, i), 0xd0, (i / 2) << 28 | (1u + i % 2) << 24);
+		page_write(apic(f, i), 0xd0,
+			   (i / 2) << 28 | (1u + i % 2) << 24);
 	}
 	ipi(f, 0x13u << 24, 0x863); /* cluster 1, both */
 	assert_int_equal(who(f, 0x63), 0xc);
@@ -449,7 +455,7 @@ static void lowest_priority(void **state)
 	assert_int_equal(who(f, 0x52), 0xf);
 }
 
-/* --- ExtINT ------------------------------------------------------------------------- */
+/* --- ExtINT --------------------------------------------------------------- */
 
 static void extint_through_lint0(void **state)
 {
@@ -481,7 +487,7 @@ static void extint_with_apic_disabled(void **state)
 	assert_int_equal(take(f->cpu[0]), 0x30);
 }
 
-/* --- Timer ---------------------------------------------------------------------------- */
+/* --- Timer ---------------------------------------------------------------- */
 
 static void timer_one_shot(void **state)
 {
@@ -627,7 +633,7 @@ static void tsc_deadline_disarmed(void **state)
 	assert_int_equal(take(f->cpu[0]), -1);
 }
 
-/* --- State ----------------------------------------------------------------------------- */
+/* --- State ---------------------------------------------------------------- */
 
 static void state_survives(void **state)
 {
@@ -723,19 +729,33 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(reset_state), T(lvt_is_masked_while_disabled),
-		T(base_transitions), T(x2apic_refuses_reserved),
-		T(illegal_register_sets_esr), T(nesting_and_eoi),
-		T(tpr_holds_back), T(level_eoi_is_broadcast), T(shorthands),
-		T(xapic_destinations), T(x2apic_destinations),
-		T(init_sipi_nmi), T(illegal_vector_is_not_sent),
-		T(disabled_takes_no_interrupts), T(lowest_priority),
-		T(extint_through_lint0), T(extint_with_apic_disabled),
-		T(timer_one_shot), T(timer_stopped_by_zero),
-		T(timer_periodic), T(timer_tiny_period_is_no_storm),
-		T(timer_divide_change_keeps_count), T(tsc_deadline),
-		T(tsc_deadline_disarmed), T(state_survives),
-		T(init_keeps_mode), T(random_accesses),
+		T(reset_state),
+		T(lvt_is_masked_while_disabled),
+		T(base_transitions),
+		T(x2apic_refuses_reserved),
+		T(illegal_register_sets_esr),
+		T(nesting_and_eoi),
+		T(tpr_holds_back),
+		T(level_eoi_is_broadcast),
+		T(shorthands),
+		T(xapic_destinations),
+		T(x2apic_destinations),
+		T(init_sipi_nmi),
+		T(illegal_vector_is_not_sent),
+		T(disabled_takes_no_interrupts),
+		T(lowest_priority),
+		T(extint_through_lint0),
+		T(extint_with_apic_disabled),
+		T(timer_one_shot),
+		T(timer_stopped_by_zero),
+		T(timer_periodic),
+		T(timer_tiny_period_is_no_storm),
+		T(timer_divide_change_keeps_count),
+		T(tsc_deadline),
+		T(tsc_deadline_disarmed),
+		T(state_survives),
+		T(init_keeps_mode),
+		T(random_accesses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

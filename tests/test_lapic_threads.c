@@ -69,8 +69,12 @@ static int setup(void **state)
 	if (mem_new(&f->env.mem, 1 << 20, NULL))
 		return -1;
 	f->xm = (struct x86_machine){
-		.mem = f->env.mem, .loop = f->env.loop, .clock = f->env.clock,
-		.cpu_count = CPUS, .cpus = f->cpu, .tsc_khz = clock_tsc_khz(),
+		.mem = f->env.mem,
+		.loop = f->env.loop,
+		.clock = f->env.clock,
+		.cpu_count = CPUS,
+		.cpus = f->cpu,
+		.tsc_khz = clock_tsc_khz(),
 	};
 	for (unsigned i = 0; i < CPUS; i++) {
 		f->cpu[i] = aligned_alloc(64, (sizeof(struct x86_cpu) + 63) &

@@ -40,28 +40,38 @@ static void card_write(void *dev, uint64_t offset, unsigned size,
 }
 
 static const struct io_ops card_ops = {
-	.read = card_read, .write = card_write, .max_size = 4,
+	.read = card_read,
+	.write = card_write,
+	.max_size = 4,
 };
 
 static void make_card(struct fix *f)
 {
 	static const struct pci_id id = {
-		.vendor = 0x1234, .device = 0x5678, .class_code = 0x020000,
-		.subsys_vendor = 0xaaaa, .subsys = 0xbbbb, .int_pin = 1,
+		.vendor = 0x1234,
+		.device = 0x5678,
+		.class_code = 0x020000,
+		.subsys_vendor = 0xaaaa,
+		.subsys = 0xbbbb,
+		.int_pin = 1,
 	};
 	struct pci_dev *pd = &f->card;
 
 	pci_init(pd, "card", &id);
-	assert_int_equal(pci_add_bar(pd, 0, PCI_BAR_MEM32, false, 0x1000,
-				     &card_ops, f), 0);
-	assert_int_equal(pci_add_bar(pd, 1, PCI_BAR_IO, false, 0x20,
-				     &card_ops, f), 0);
-	assert_int_equal(pci_add_bar(pd, 2, PCI_BAR_MEM64, true, 0x4000,
-				     &card_ops, f), 0);
-	assert_int_equal(pci_add_bar(pd, 3, PCI_BAR_MEM32, false, 0x1000,
-				     &card_ops, f), -EINVAL);
-	assert_int_equal(pci_add_bar(pd, 4, PCI_BAR_MEM32, false, 0x1800,
-				     &card_ops, f), -EINVAL);
+	assert_int_equal(
+		pci_add_bar(pd, 0, PCI_BAR_MEM32, false, 0x1000, &card_ops, f),
+		0);
+	assert_int_equal(
+		pci_add_bar(pd, 1, PCI_BAR_IO, false, 0x20, &card_ops, f), 0);
+	assert_int_equal(
+		pci_add_bar(pd, 2, PCI_BAR_MEM64, true, 0x4000, &card_ops, f),
+		0);
+	assert_int_equal(
+		pci_add_bar(pd, 3, PCI_BAR_MEM32, false, 0x1000, &card_ops, f),
+		-EINVAL);
+	assert_int_equal(
+		pci_add_bar(pd, 4, PCI_BAR_MEM32, false, 0x1800, &card_ops, f),
+		-EINVAL);
 	assert_int_equal(pci_add_cap(pd, 0x09, 16), 0x40);
 	assert_int_equal(pci_add_cap(pd, 0x11, 12), 0x50);
 	assert_int_equal(pci_attach(f->host, pd, 3, 0, NULL), 0);
@@ -156,8 +166,8 @@ static void ecam(void **state)
 			 0x56781234);
 	assert_int_equal(mem_mmio_read(m, PCI_ECAM_BASE + (3 << 15) + 2, 2),
 			 0x5678);
-	assert_int_equal(mem_mmio_read(m, PCI_ECAM_BASE + (3 << 15) + 0x100,
-				       4), 0);
+	assert_int_equal(mem_mmio_read(m, PCI_ECAM_BASE + (3 << 15) + 0x100, 4),
+			 0);
 	assert_int_equal(mem_mmio_read(m, PCI_ECAM_BASE + (4 << 15), 4),
 			 0xffffffff);
 	assert_int_equal(mem_mmio_read(m, PCI_ECAM_BASE + (1 << 20), 4),
@@ -165,6 +175,26 @@ static void ecam(void **state)
 	mem_mmio_write(m, PCI_ECAM_BASE + (3 << 15) + 0x3c, 1, 11);
 	assert_int_equal(rd(f, 3, 0x3c, 1), 11);
 	assert_int_equal(rd(f, 0, 0x60, 4), PCI_ECAM_BASE | 1);
+}
+
+static void ecam_moves(void **state)
+{
+	struct fix *f = *state;
+	struct mem *m = f->dt.env.mem;
+
+	wr(f, 0, 0x64, 4, 0);
+	wr(f, 0, 0x60, 4, 0); /* off */
+	assert_int_equal(mem_mmio_read(m, PCI_ECAM_BASE, 4), 0xffffffff);
+	wr(f, 0, 0x60, 4, 0xb0000001);
+	assert_int_equal(mem_mmio_read(m, PCI_ECAM_BASE, 4), 0xffffffff);
+	assert_int_equal(mem_mmio_read(m, 0xb0000000 + (3 << 15), 4),
+			 0x56781234);
+	wr(f, 0, 0x60, 4, 0xb0000005); /* 64 MiB */
+	assert_int_equal(mem_mmio_read(m, 0xb0000000, 4), 0x29c08086);
+	wr(f, 0, 0x60, 4, 0x00000001); /* onto RAM: RAM wins */
+	assert_int_equal(mem_mmio_read(m, 0xb0000000, 4), 0xffffffff);
+	DEV(f->host)->reset(DEV(f->host));
+	assert_int_equal(mem_mmio_read(m, PCI_ECAM_BASE, 4), 0x29c08086);
 }
 
 static void read_only_stays(void **state)
@@ -370,10 +400,18 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(config_ports), T(ecam), T(read_only_stays), T(bar_sizing),
-		T(bars_answer_where_they_are_put), T(a_bar_cannot_hide_ram),
-		T(intx), T(reset_control), T(lpc_routes_pirqs),
-		T(state_survives), T(random_accesses),
+		T(config_ports),
+		T(ecam),
+		T(ecam_moves),
+		T(read_only_stays),
+		T(bar_sizing),
+		T(bars_answer_where_they_are_put),
+		T(a_bar_cannot_hide_ram),
+		T(intx),
+		T(reset_control),
+		T(lpc_routes_pirqs),
+		T(state_survives),
+		T(random_accesses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

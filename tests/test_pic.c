@@ -304,8 +304,8 @@ static void state_survives(void **state)
 
 static void random_accesses(void **state)
 {
-	static const uint16_t ports[] = { 0x20, 0x21, 0xa0, 0xa1, 0x4d0,
-					  0x4d1, 0x20, 0xa0 };
+	static const uint16_t ports[] = { 0x20,  0x21,  0xa0, 0xa1,
+					  0x4d0, 0x4d1, 0x20, 0xa0 };
 	struct fix *f = *state;
 	uint64_t seed = 3;
 
@@ -334,11 +334,21 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(edge_and_eoi), T(priorities_nest), T(cascade),
-		T(special_fully_nested), T(spurious), T(mask),
-		T(level_triggered), T(automatic_eoi), T(rotation),
-		T(special_mask_mode), T(poll), T(icw1_clears),
-		T(masked_after_reset), T(state_survives), T(random_accesses),
+		T(edge_and_eoi),
+		T(priorities_nest),
+		T(cascade),
+		T(special_fully_nested),
+		T(spurious),
+		T(mask),
+		T(level_triggered),
+		T(automatic_eoi),
+		T(rotation),
+		T(special_mask_mode),
+		T(poll),
+		T(icw1_clears),
+		T(masked_after_reset),
+		T(state_survives),
+		T(random_accesses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

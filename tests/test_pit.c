@@ -430,15 +430,27 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(rate_generator_interrupts), T(square_wave_interrupts),
-		T(counts_down), T(square_counts_by_two), T(terminal_count),
-		T(software_strobe), T(hardware_one_shot), T(hardware_strobe),
-		T(calibration_with_channel_2), T(gate_pauses_and_restarts),
-		T(bcd), T(single_byte_access), T(latch_holds_until_read),
-		T(null_count), T(new_count_at_the_end_of_the_period),
+		T(rate_generator_interrupts),
+		T(square_wave_interrupts),
+		T(counts_down),
+		T(square_counts_by_two),
+		T(terminal_count),
+		T(software_strobe),
+		T(hardware_one_shot),
+		T(hardware_strobe),
+		T(calibration_with_channel_2),
+		T(gate_pauses_and_restarts),
+		T(bcd),
+		T(single_byte_access),
+		T(latch_holds_until_read),
+		T(null_count),
+		T(new_count_at_the_end_of_the_period),
 		T(lost_ticks_are_made_up_without_a_storm),
-		T(tiny_period_is_no_storm), T(idle_without_programming),
-		T(refresh_toggles), T(state_survives), T(random_accesses),
+		T(tiny_period_is_no_storm),
+		T(idle_without_programming),
+		T(refresh_toggles),
+		T(state_survives),
+		T(random_accesses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

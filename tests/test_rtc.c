@@ -79,7 +79,7 @@ static void formats(void **state)
 
 	wr(f, 11, 0x06); /* binary, 24 h */
 	expect(f, 23, 59, 58, 1, 1, 3, 0x141a);
-	wr(f, 11, 0x00); /* BCD, 12 h */
+	wr(f, 11, 0x00);                  /* BCD, 12 h */
 	assert_int_equal(rd(f, 4), 0x91); /* 11 pm */
 	dt_advance(&f->dt, 2 * DT_S);
 	assert_int_equal(rd(f, 4), 0x12); /* 12 am */
@@ -91,8 +91,8 @@ static void setting_with_set(void **state)
 {
 	struct fix *f = *state;
 	static const uint8_t regs[] = { 0, 2, 4, 6, 7, 8, 9, 0x32 };
-	static const uint8_t values[] = { 0x30, 0x15, 0x12, 0x07, 0x29, 0x02,
-					  0x24, 0x20 };
+	static const uint8_t values[] = { 0x30, 0x15, 0x12, 0x07,
+					  0x29, 0x02, 0x24, 0x20 };
 
 	dt_advance(&f->dt, 300 * DT_MS);
 	wr(f, 11, 0x82);
@@ -323,12 +323,20 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(starts_at_the_hosts_time), T(formats), T(setting_with_set),
-		T(divider_reset_starts_half_a_second), T(update_in_progress),
-		T(update_ended_interrupt), T(periodic_interrupt),
-		T(flags_are_set_without_enables), T(alarm_interrupt),
-		T(alarm_wildcards), T(reset_clears_enables), T(nvram),
-		T(absurd_dates_do_no_harm), T(state_survives),
+		T(starts_at_the_hosts_time),
+		T(formats),
+		T(setting_with_set),
+		T(divider_reset_starts_half_a_second),
+		T(update_in_progress),
+		T(update_ended_interrupt),
+		T(periodic_interrupt),
+		T(flags_are_set_without_enables),
+		T(alarm_interrupt),
+		T(alarm_wildcards),
+		T(reset_clears_enables),
+		T(nvram),
+		T(absurd_dates_do_no_harm),
+		T(state_survives),
 		T(random_accesses),
 	};
 

@@ -27,8 +27,10 @@ static int setup(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
 	f->peer = sv[1];
 	fcntl(f->peer, F_SETFL, O_NONBLOCK);
-	struct uart_config config = { .base = BASE, .irq = dt_irq(&f->irq),
-				      .in_fd = sv[0], .out_fd = sv[0] };
+	struct uart_config config = { .base = BASE,
+				      .irq = dt_irq(&f->irq),
+				      .in_fd = sv[0],
+				      .out_fd = sv[0] };
 	if (uart_new(&f->u, &f->dt.env, &config, &err))
 		fail_msg("%s", err.msg);
 	dt_loop(&f->dt);
@@ -321,7 +323,8 @@ static void regular_files_work(void **state)
 	struct fix *f = *state;
 	char name[] = "/tmp/hostel-uart-XXXXXX";
 	int fd = mkstemp(name);
-	struct uart_config config = { .base = 0x2f8, .in_fd = fd,
+	struct uart_config config = { .base = 0x2f8,
+				      .in_fd = fd,
 				      .out_fd = -1 };
 	struct uart *u;
 	char got[7] = { 0 };
@@ -354,7 +357,8 @@ static void flush_writes_what_is_left(void **state)
 static void state_survives(void **state)
 {
 	struct fix *f = *state;
-	struct uart_config config = { .base = 0x2f8, .in_fd = -1,
+	struct uart_config config = { .base = 0x2f8,
+				      .in_fd = -1,
 				      .out_fd = -1 };
 	struct uart *u;
 
@@ -401,16 +405,23 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(reset_state), T(registers_hold_what_exists),
-		T(bytes_go_out_through_the_loop), T(thre_interrupt),
-		T(out2_gates_the_interrupt), T(receive_without_fifo),
-		T(trigger_level_and_timeout), T(fifo_reset_drops_received),
+		T(reset_state),
+		T(registers_hold_what_exists),
+		T(bytes_go_out_through_the_loop),
+		T(thre_interrupt),
+		T(out2_gates_the_interrupt),
+		T(receive_without_fifo),
+		T(trigger_level_and_timeout),
+		T(fifo_reset_drops_received),
 		T(nothing_is_lost_when_the_guest_is_slow),
-		T(thre_is_withheld_when_nobody_reads), T(loopback),
+		T(thre_is_withheld_when_nobody_reads),
+		T(loopback),
 		T(line_status_interrupt_comes_first),
 		T(end_of_file_leaves_the_port_working),
-		T(a_reader_that_is_gone), T(regular_files_work),
-		T(flush_writes_what_is_left), T(state_survives),
+		T(a_reader_that_is_gone),
+		T(regular_files_work),
+		T(flush_writes_what_is_left),
+		T(state_survives),
 		T(random_accesses),
 	};
 

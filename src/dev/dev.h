@@ -76,12 +76,12 @@ struct dev_env {
 
 /* Embedded first in every device. */
 struct dev {
-	const char *name;    /* static string; also the section's name */
+	const char *name; /* static string; also the section's name */
 	unsigned instance;
 	void (*reset)(struct dev *dev); /* power-on state; vCPUs are stopped */
 	void (*walk)(struct dev *dev, struct walk *w); /* vCPUs are stopped */
 	void (*free)(struct dev *dev);
-	struct dev *next;    /* the board's list, in creation order */
+	struct dev *next; /* the board's list, in creation order */
 };
 
 /* The struct dev of any device: it is always the first member. */

@@ -26,31 +26,28 @@
 /* Version 14h, 6 LVT entries, EOI broadcast suppression. */
 #define LAPIC_VERSION_VALUE (0x14u | (LAPIC_LVT_COUNT - 1) << 16 | 1u << 24)
 
-#define LAPIC_MSR_BASE	   0x1b
+#define LAPIC_MSR_BASE     0x1b
 #define LAPIC_MSR_DEADLINE 0x6e0
 #define LAPIC_MSR_X2APIC   0x800
 
 #define LAPIC_MODE_EXTINT 0x700u
-#define LAPIC_LVT_MODE	  0x700u
+#define LAPIC_LVT_MODE    0x700u
 
 /* Bits of each LVT entry that exist (SDM figure 11-8). */
 static const uint32_t lapic_lvt_bits[LAPIC_LVT_COUNT] = {
-	[LAPIC_LVT_TIMER] = 0x700ff,
-	[LAPIC_LVT_THERMAL] = 0x107ff,
-	[LAPIC_LVT_PERF] = 0x107ff,
-	[LAPIC_LVT_LINT0] = 0x1a7ff,
-	[LAPIC_LVT_LINT1] = 0x1a7ff,
-	[LAPIC_LVT_ERROR] = 0x100ff,
+	[LAPIC_LVT_TIMER] = 0x700ff, [LAPIC_LVT_THERMAL] = 0x107ff,
+	[LAPIC_LVT_PERF] = 0x107ff,  [LAPIC_LVT_LINT0] = 0x1a7ff,
+	[LAPIC_LVT_LINT1] = 0x1a7ff, [LAPIC_LVT_ERROR] = 0x100ff,
 };
 
-/* --- Priorities -------------------------------------------------------------- */
+/* --- Priorities ----------------------------------------------------------- */
 
 /* The highest bit of a 256-bit set; 0 if none (vectors 0..15 never occur). */
 static uint8_t lapic_highest(const _Atomic uint32_t *words)
 {
 	for (int i = 7; i >= 0; i--) {
-		uint32_t w = atomic_load_explicit(&words[i],
-						  memory_order_relaxed);
+		uint32_t w =
+			atomic_load_explicit(&words[i], memory_order_relaxed);
 		if (w)
 			return (uint8_t)(i * 32 + 31 - __builtin_clz(w));
 	}
@@ -94,7 +91,7 @@ static void lapic_reconsider(struct lapic *l)
 		x86_pend(l->cpu, X86_PEND_INTR);
 }
 
-/* --- Accepting ------------------------------------------------------------------ */
+/* --- Accepting ------------------------------------------------------------ */
 
 void lapic_accept(struct lapic *l, uint8_t vector, bool level)
 {
@@ -140,7 +137,7 @@ void lapic_error(struct lapic *l, uint32_t errors)
 		lapic_local_event(l, LAPIC_LVT_ERROR);
 }
 
-/* --- The INTA cycle ------------------------------------------------------------------ */
+/* --- The INTA cycle ------------------------------------------------------- */
 
 bool lapic_takes_pic(struct lapic *l)
 {
@@ -231,7 +228,7 @@ void lapic_set_eoi_hook(struct x86_machine *xm,
 	}
 }
 
-/* --- Registers ------------------------------------------------------------------------- */
+/* --- Registers ------------------------------------------------------------ */
 
 static uint32_t lapic_read_reg(struct lapic *l, unsigned reg)
 {
@@ -355,21 +352,20 @@ static void lapic_write_reg(struct lapic *l, unsigned reg, uint32_t value)
 	}
 }
 
-/* --- xAPIC: the page ----------------------------------------------------------------------- */
+/* --- xAPIC: the page ------------------------------------------------------ */
 
 /*
  * Registers that the page has, read or written, as bits by number.  Others
  * are illegal register addresses (SDM 11.5.3).
  */
-#define LAPIC_PAGE_READ                                                        \
-	(0x1000000000000ull * 0x3ff | 0x1ull << LAPIC_TDCR |                   \
+#define LAPIC_PAGE_READ                                      \
+	(0x1000000000000ull * 0x3ff | 0x1ull << LAPIC_TDCR | \
 	 0x1ffffff0000ull | 0xe70cull)
-#define LAPIC_PAGE_WRITE                                                       \
-	(0x1000000000000ull * 0x1ff | 0x1ull << LAPIC_TDCR |                   \
+#define LAPIC_PAGE_WRITE                                     \
+	(0x1000000000000ull * 0x1ff | 0x1ull << LAPIC_TDCR | \
 	 0x1ull << LAPIC_ESR | 0xe900ull)
 
-static uint64_t lapic_page_read(struct lapic *l, unsigned offset,
-				unsigned size)
+static uint64_t lapic_page_read(struct lapic *l, unsigned offset, unsigned size)
 {
 	unsigned reg = offset >> 4;
 	uint64_t value;
@@ -412,7 +408,7 @@ bool lapic_mmio(struct lapic *l, uint64_t gpa, unsigned size, bool write,
 	return true;
 }
 
-/* --- x2APIC: MSRs ---------------------------------------------------------------------------- */
+/* --- x2APIC: MSRs --------------------------------------------------------- */
 
 /* What may be written; reserved bits raise #GP (SDM table 11-6, 11.12.1.3). */
 struct lapic_msr {
@@ -420,9 +416,13 @@ struct lapic_msr {
 	uint64_t bits;
 };
 
-#define LAPIC_RO   { true, false, 0 }
-#define LAPIC_RO8  LAPIC_RO, LAPIC_RO, LAPIC_RO, LAPIC_RO, LAPIC_RO, LAPIC_RO, \
-		   LAPIC_RO, LAPIC_RO
+#define LAPIC_RO               \
+	{                      \
+		true, false, 0 \
+	}
+#define LAPIC_RO8                                                             \
+	LAPIC_RO, LAPIC_RO, LAPIC_RO, LAPIC_RO, LAPIC_RO, LAPIC_RO, LAPIC_RO, \
+		LAPIC_RO
 static const struct lapic_msr lapic_msr[0x40] = {
 	[LAPIC_ID] = LAPIC_RO,
 	[LAPIC_VERSION] = LAPIC_RO,
@@ -485,7 +485,7 @@ static void lapic_clear(struct lapic *l);
 static bool lapic_write_base(struct lapic *l, uint64_t value)
 {
 	const uint64_t modes = LAPIC_BASE_EN | LAPIC_BASE_EXTD;
-	uint64_t old = l->base & modes, new = value & modes;
+	uint64_t old = l->base & modes, new = value &modes;
 
 	if (value & ~(LAPIC_BASE_ADDR | modes | LAPIC_BASE_BSP))
 		return false;
@@ -530,7 +530,7 @@ bool lapic_wrmsr(struct lapic *l, uint32_t index, uint64_t value)
 	return true;
 }
 
-/* --- Life --------------------------------------------------------------------------------------- */
+/* --- Life ----------------------------------------------------------------- */
 
 /* Table 11-1 and 11.4.7: all but the ID and IA32_APIC_BASE. */
 static void lapic_clear(struct lapic *l)
@@ -555,8 +555,8 @@ void lapic_reset(struct lapic *l, bool init)
 	bool bsp = l->cpu->index == 0;
 
 	if (!init)
-		l->base = LAPIC_BASE | LAPIC_BASE_EN |
-			  (bsp ? LAPIC_BASE_BSP : 0);
+		l->base =
+			LAPIC_BASE | LAPIC_BASE_EN | (bsp ? LAPIC_BASE_BSP : 0);
 	lapic_clear(l);
 	if (!init && bsp)
 		l->lvt[LAPIC_LVT_LINT0] = LAPIC_MODE_EXTINT;

@@ -54,8 +54,14 @@ bool lapic_pending(struct lapic *l);
 void lapic_extint(struct x86_machine *xm, bool level);
 
 enum lapic_delivery {
-	LAPIC_FIXED, LAPIC_LOWEST, LAPIC_SMI, LAPIC_RES, LAPIC_NMI, LAPIC_INIT,
-	LAPIC_SIPI, LAPIC_EXTINT,
+	LAPIC_FIXED,
+	LAPIC_LOWEST,
+	LAPIC_SMI,
+	LAPIC_RES,
+	LAPIC_NMI,
+	LAPIC_INIT,
+	LAPIC_SIPI,
+	LAPIC_EXTINT,
 };
 /* A message from IOAPIC, MSI or IPI to every local APIC it addresses. */
 struct lapic_msg {
@@ -63,7 +69,7 @@ struct lapic_msg {
 	bool logical;
 	uint8_t mode; /* enum lapic_delivery */
 	uint8_t vector;
-	bool level;   /* trigger mode */
+	bool level; /* trigger mode */
 };
 void lapic_deliver(struct x86_machine *xm, const struct lapic_msg *msg);
 /* An MSI write: address FEExxxxx and data. */

@@ -11,14 +11,17 @@
 #define LAPIC_ICR_VECTOR    0xffu
 #define LAPIC_ICR_LOGICAL   0x800u
 #define LAPIC_ICR_ASSERT    0x4000u
-#define LAPIC_ICR_LEVEL	    0x8000u
+#define LAPIC_ICR_LEVEL     0x8000u
 #define LAPIC_ICR_SHORTHAND 0xc0000u
 
 enum lapic_shorthand {
-	LAPIC_TO_DEST, LAPIC_TO_SELF, LAPIC_TO_ALL, LAPIC_TO_OTHERS,
+	LAPIC_TO_DEST,
+	LAPIC_TO_SELF,
+	LAPIC_TO_ALL,
+	LAPIC_TO_OTHERS,
 };
 
-/* --- Who is meant ------------------------------------------------------------ */
+/* --- Who is meant --------------------------------------------------------- */
 
 /*
  * xAPIC: the destination has 8 bits; flat model: a bit each; cluster model:
@@ -57,7 +60,7 @@ static bool lapic_match(struct lapic *l, const struct lapic_msg *msg)
 			    : lapic_match_physical(l, msg->dest);
 }
 
-/* --- Taking a message ------------------------------------------------------------ */
+/* --- Taking a message ----------------------------------------------------- */
 
 static void lapic_receive(struct lapic *l, const struct lapic_msg *msg)
 {
@@ -162,7 +165,7 @@ void lapic_extint(struct x86_machine *xm, bool level)
 	}
 }
 
-/* --- IPIs ---------------------------------------------------------------------------- */
+/* --- IPIs ----------------------------------------------------------------- */
 
 static void lapic_send_others(struct lapic *l, const struct lapic_msg *msg)
 {

@@ -48,8 +48,13 @@ enum lapic_reg {
 };
 
 enum lapic_lvt {
-	LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PERF, LAPIC_LVT_LINT0,
-	LAPIC_LVT_LINT1, LAPIC_LVT_ERROR, LAPIC_LVT_COUNT,
+	LAPIC_LVT_TIMER,
+	LAPIC_LVT_THERMAL,
+	LAPIC_LVT_PERF,
+	LAPIC_LVT_LINT0,
+	LAPIC_LVT_LINT1,
+	LAPIC_LVT_ERROR,
+	LAPIC_LVT_COUNT,
 };
 
 #define LAPIC_LVT_MASKED     0x10000u
@@ -57,25 +62,25 @@ enum lapic_lvt {
 #define LAPIC_TIMER_PERIODIC 0x20000u
 #define LAPIC_TIMER_DEADLINE 0x40000u
 
-#define LAPIC_BASE_BSP	0x100ull
+#define LAPIC_BASE_BSP  0x100ull
 #define LAPIC_BASE_EXTD 0x400ull
-#define LAPIC_BASE_EN	0x800ull
+#define LAPIC_BASE_EN   0x800ull
 #define LAPIC_BASE_ADDR 0x3ffffffff000ull /* 46 bits of address */
 
 #define LAPIC_SVR_ENABLE       0x100u
 #define LAPIC_SVR_SUPPRESS_EOI 0x1000u
 
-#define LAPIC_ESR_SEND_VECTOR	 0x20u
+#define LAPIC_ESR_SEND_VECTOR    0x20u
 #define LAPIC_ESR_RECEIVE_VECTOR 0x40u
-#define LAPIC_ESR_REGISTER	 0x80u
+#define LAPIC_ESR_REGISTER       0x80u
 
 struct lapic_timer {
-	struct timer timer; /* of the loop */
+	struct timer timer;   /* of the loop */
 	pthread_mutex_t lock; /* guards all below */
 	uint32_t initial;     /* TMICT */
 	uint32_t divide;      /* TDCR */
-	bool running;	      /* counting (not in deadline mode) */
-	uint64_t start;	      /* guest ns at which `initial` was loaded */
+	bool running;         /* counting (not in deadline mode) */
+	uint64_t start;       /* guest ns at which `initial` was loaded */
 	uint64_t deadline;    /* IA32_TSC_DEADLINE, guest TSC; 0: disarmed */
 	uint64_t deadline_ns; /* the same in guest time */
 	uint64_t host_tsc;    /* the same by the host's TSC */
@@ -90,7 +95,7 @@ struct lapic {
 	_Atomic uint32_t svr, ldr, dfr;
 	_Atomic uint32_t lvt[LAPIC_LVT_COUNT];
 	_Atomic uint32_t esr_latch; /* errors since the last write of ESR */
-	uint32_t esr;		    /* what reading ESR gives */
+	uint32_t esr;               /* what reading ESR gives */
 	uint64_t icr;
 	atomic_bool extint; /* an ExtINT message waits for its INTA cycle */
 	struct lapic_timer timer;

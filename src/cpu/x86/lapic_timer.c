@@ -45,7 +45,7 @@ static uint64_t lapic_timer_now(struct lapic *l)
 	return vclock_now(l->cpu->xm->clock);
 }
 
-/* --- One-shot and periodic ---------------------------------------------------- */
+/* --- One-shot and periodic ------------------------------------------------ */
 
 static uint32_t lapic_timer_current_locked(struct lapic *l)
 {
@@ -109,7 +109,7 @@ void lapic_timer_set_divide(struct lapic *l, uint32_t value)
 	pthread_mutex_unlock(&t->lock);
 }
 
-/* --- TSC deadline ----------------------------------------------------------------- */
+/* --- TSC deadline --------------------------------------------------------- */
 
 uint64_t lapic_timer_get_deadline(struct lapic *l)
 {
@@ -178,7 +178,7 @@ void lapic_timer_set_lvt(struct lapic *l, uint32_t value)
 	pthread_mutex_unlock(&t->lock);
 }
 
-/* --- Expiry --------------------------------------------------------------------------- */
+/* --- Expiry --------------------------------------------------------------- */
 
 static bool lapic_timer_deadline_due(struct lapic *l, uint64_t now)
 {
@@ -242,7 +242,7 @@ static void lapic_timer_expired(void *opaque)
 		lapic_local_event(l, LAPIC_LVT_TIMER);
 }
 
-/* --- Life --------------------------------------------------------------------------------- */
+/* --- Life ----------------------------------------------------------------- */
 
 void lapic_timer_init(struct lapic *l)
 {

@@ -20,32 +20,32 @@
 #define ACPI_PM_PORTS 0x30
 
 /* PM1_STS and PM1_EN share most bits. */
-#define ACPI_PM_TMR_BIT	   0x0001
-#define ACPI_PM_GBL_BIT	   0x0020
+#define ACPI_PM_TMR_BIT    0x0001
+#define ACPI_PM_GBL_BIT    0x0020
 #define ACPI_PM_PWRBTN_BIT 0x0100
 #define ACPI_PM_SLPBTN_BIT 0x0200
-#define ACPI_PM_RTC_BIT	   0x0400
-#define ACPI_PM_EN_BITS                                                        \
-	(ACPI_PM_TMR_BIT | ACPI_PM_GBL_BIT | ACPI_PM_PWRBTN_BIT |              \
+#define ACPI_PM_RTC_BIT    0x0400
+#define ACPI_PM_EN_BITS                                           \
+	(ACPI_PM_TMR_BIT | ACPI_PM_GBL_BIT | ACPI_PM_PWRBTN_BIT | \
 	 ACPI_PM_RTC_BIT)
 #define ACPI_PM_STS_WAK 0x8000
-#define ACPI_PM_STS_BITS                                                       \
+#define ACPI_PM_STS_BITS \
 	(ACPI_PM_EN_BITS | ACPI_PM_SLPBTN_BIT | ACPI_PM_STS_WAK | 0x0010)
 
 /* PM1_CNT: 13 SLP_EN, 12..10 SLP_TYP, 1 BM_RLD, 0 SCI_EN. */
-#define ACPI_PM_SCI_EN	0x0001
-#define ACPI_PM_BM_RLD	0x0002
+#define ACPI_PM_SCI_EN  0x0001
+#define ACPI_PM_BM_RLD  0x0002
 #define ACPI_PM_SLP_TYP 0x1c00
-#define ACPI_PM_SLP_EN	0x2000
+#define ACPI_PM_SLP_EN  0x2000
 
 /* Offsets of bytes in the block. */
-#define ACPI_PM_O_STS	   0x00
-#define ACPI_PM_O_EN	   0x02
-#define ACPI_PM_O_CNT	   0x04
-#define ACPI_PM_O_TMR	   0x08
-#define ACPI_PM_O_GPE_STS  0x20
-#define ACPI_PM_O_GPE_EN   0x28
-#define ACPI_PM_GPE_BYTES  8
+#define ACPI_PM_O_STS     0x00
+#define ACPI_PM_O_EN      0x02
+#define ACPI_PM_O_CNT     0x04
+#define ACPI_PM_O_TMR     0x08
+#define ACPI_PM_O_GPE_STS 0x20
+#define ACPI_PM_O_GPE_EN  0x28
+#define ACPI_PM_GPE_BYTES 8
 
 struct acpi_pm {
 	struct dev dev;
@@ -59,7 +59,7 @@ struct acpi_pm {
 	uint64_t half; /* half-periods of the timer that TMR_STS knows of */
 };
 
-/* --- The timer --------------------------------------------------------------------- */
+/* --- The timer ------------------------------------------------------------ */
 
 static uint64_t acpi_pm_ticks(const struct acpi_pm *pm)
 {
@@ -72,9 +72,9 @@ static void acpi_pm_arm(struct acpi_pm *pm)
 {
 	__uint128_t ticks = (__uint128_t)(pm->half + 1) << 31;
 
-	timer_arm(&pm->timer, (uint64_t)((ticks * 1000000000u +
-					  ACPI_PM_TIMER_HZ - 1) /
-					 ACPI_PM_TIMER_HZ));
+	timer_arm(&pm->timer,
+		  (uint64_t)((ticks * 1000000000u + ACPI_PM_TIMER_HZ - 1) /
+			     ACPI_PM_TIMER_HZ));
 }
 
 /* TMR_STS: bit 31 of the counter has changed since last looked at. */
@@ -124,7 +124,7 @@ void acpi_pm_gpe(struct acpi_pm *pm, unsigned n)
 	pthread_mutex_unlock(&pm->lock);
 }
 
-/* --- Registers ----------------------------------------------------------------------- */
+/* --- Registers ------------------------------------------------------------ */
 
 /* The block as bytes: any width, any place, as AML and old drivers do. */
 static void acpi_pm_image(const struct acpi_pm *pm,
@@ -185,8 +185,8 @@ static void acpi_pm_write_byte(struct acpi_pm *pm, unsigned offset,
 		pm->gpe_sts &= ~((uint64_t)byte << gpe);
 		break;
 	case ACPI_PM_O_GPE_EN ... ACPI_PM_O_GPE_EN + 7:
-		pm->gpe_en = (pm->gpe_en & ~(0xffull << gpe)) |
-			     (uint64_t)byte << gpe;
+		pm->gpe_en = (pm->gpe_en & ~(0xffull << gpe)) | (uint64_t)byte
+									<< gpe;
 		break;
 	}
 }
@@ -228,7 +228,7 @@ static const struct io_ops acpi_pm_ops = {
 	.max_size = 4,
 };
 
-/* --- Life ------------------------------------------------------------------------------ */
+/* --- Life ----------------------------------------------------------------- */
 
 static void acpi_pm_reset(struct dev *dev)
 {
@@ -273,15 +273,17 @@ static void acpi_pm_free(struct dev *dev)
 	free(pm);
 }
 
-int acpi_pm_new(struct acpi_pm **out, const struct dev_env *env,
-		struct irq sci, struct dev_hook power_off, struct err *err)
+int acpi_pm_new(struct acpi_pm **out, const struct dev_env *env, struct irq sci,
+		struct dev_hook power_off, struct err *err)
 {
 	struct acpi_pm *pm = calloc(1, sizeof(*pm));
 
 	if (!pm)
 		return err_set(err, ENOMEM, "no memory for the ACPI block");
-	pm->dev = (struct dev){ .name = "acpi-pm", .reset = acpi_pm_reset,
-				.walk = acpi_pm_walk, .free = acpi_pm_free };
+	pm->dev = (struct dev){ .name = "acpi-pm",
+				.reset = acpi_pm_reset,
+				.walk = acpi_pm_walk,
+				.free = acpi_pm_free };
 	pm->clock = env->clock;
 	pm->sci = sci;
 	pm->power_off = power_off;

@@ -19,21 +19,21 @@
 
 #include "dev/dev.h"
 
-#define ACPI_PM_BASE	  0x600
-#define ACPI_PM_EVT	  (ACPI_PM_BASE + 0x00)
-#define ACPI_PM_CNT	  (ACPI_PM_BASE + 0x04)
-#define ACPI_PM_TMR	  (ACPI_PM_BASE + 0x08)
-#define ACPI_PM_GPE0	  (ACPI_PM_BASE + 0x20)
-#define ACPI_PM_GPE0_LEN  16
-#define ACPI_PM_SCI_IRQ	  9
+#define ACPI_PM_BASE       0x600
+#define ACPI_PM_EVT        (ACPI_PM_BASE + 0x00)
+#define ACPI_PM_CNT        (ACPI_PM_BASE + 0x04)
+#define ACPI_PM_TMR        (ACPI_PM_BASE + 0x08)
+#define ACPI_PM_GPE0       (ACPI_PM_BASE + 0x20)
+#define ACPI_PM_GPE0_LEN   16
+#define ACPI_PM_SCI_IRQ    9
 #define ACPI_PM_SLP_TYP_S5 0
-#define ACPI_PM_TIMER_HZ  3579545u
+#define ACPI_PM_TIMER_HZ   3579545u
 
 struct acpi_pm;
 
 /* power_off: the guest entered S5 (value 0). */
-int acpi_pm_new(struct acpi_pm **out, const struct dev_env *env,
-		struct irq sci, struct dev_hook power_off, struct err *err);
+int acpi_pm_new(struct acpi_pm **out, const struct dev_env *env, struct irq sci,
+		struct dev_hook power_off, struct err *err);
 
 /* Someone pressed the power button: PWRBTN_STS, and SCI if enabled. */
 void acpi_pm_power_button(struct acpi_pm *pm);

@@ -10,12 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEBUG_PORT	0x402
-#define DEBUG_PORT_E9	0xe9
+#define DEBUG_PORT      0x402
+#define DEBUG_PORT_E9   0xe9
 #define DEBUG_PORT_POST 0x80
 #define DEBUG_PORT_EXIT 0xf4
-#define DEBUG_ID	0xe9
-#define DEBUG_LINE	256
+#define DEBUG_ID        0xe9
+#define DEBUG_LINE      256
 
 struct debug {
 	struct dev dev;
@@ -169,8 +169,10 @@ int debug_new(struct debug **out, const struct dev_env *env, int fd,
 
 	if (!d)
 		return err_set(err, ENOMEM, "no memory for the debug ports");
-	d->dev = (struct dev){ .name = "debug", .reset = debug_reset,
-			       .walk = debug_walk, .free = debug_free };
+	d->dev = (struct dev){ .name = "debug",
+			       .reset = debug_reset,
+			       .walk = debug_walk,
+			       .free = debug_free };
 	d->fd = fd;
 	d->exit = exit;
 	pthread_mutex_init(&d->lock, NULL);

@@ -21,20 +21,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FW_CFG_PORT	 0x510
-#define FW_CFG_PORT_DMA	 0x514
+#define FW_CFG_PORT      0x510
+#define FW_CFG_PORT_DMA  0x514
 #define FW_CFG_FILE_BASE 0x20
-#define FW_CFG_FILES	 0x100
-#define FW_CFG_ARCH	 0x20 /* keys from 0x8000 on: so many */
-#define FW_CFG_KEYS	 (FW_CFG_FILE_BASE + FW_CFG_FILES + FW_CFG_ARCH)
-#define FW_CFG_NAME	 56
-#define FW_CFG_HAS_DMA	 0x2
+#define FW_CFG_FILES     0x100
+#define FW_CFG_ARCH      0x20 /* keys from 0x8000 on: so many */
+#define FW_CFG_KEYS      (FW_CFG_FILE_BASE + FW_CFG_FILES + FW_CFG_ARCH)
+#define FW_CFG_NAME      56
+#define FW_CFG_HAS_DMA   0x2
 #define FW_CFG_HAS_PORTS 0x1
-#define FW_CFG_PIECE	 4096u
+#define FW_CFG_PIECE     4096u
 
 #define FW_CFG_DMA_ERROR  0x01
-#define FW_CFG_DMA_READ	  0x02
-#define FW_CFG_DMA_SKIP	  0x04
+#define FW_CFG_DMA_READ   0x02
+#define FW_CFG_DMA_SKIP   0x04
 #define FW_CFG_DMA_SELECT 0x08
 #define FW_CFG_DMA_WRITE  0x10
 
@@ -68,7 +68,7 @@ struct fw_cfg {
 	uint64_t dma;
 };
 
-/* --- Items ------------------------------------------------------------------------ */
+/* --- Items ---------------------------------------------------------------- */
 
 /* NULL: no such key. */
 static struct fw_cfg_item *fw_cfg_item(struct fw_cfg *f, uint16_t key)
@@ -134,8 +134,10 @@ static int fw_cfg_add_entry(struct fw_cfg *f, const struct fw_cfg_file *file)
 	if (!data)
 		return -ENOMEM;
 	while (at < f->file_count) {
-		const struct fw_cfg_file *old = (const struct fw_cfg_file *)
-			(const void *)(dir->data + 4 + at * sizeof(*old));
+		const struct fw_cfg_file *old =
+			(const struct fw_cfg_file
+				 *)(const void *)(dir->data + 4 +
+						  at * sizeof(*old));
 
 		if (strcmp(old->name, file->name) > 0)
 			break;
@@ -185,7 +187,7 @@ int fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data,
 	return rc ? rc : fw_cfg_add_entry(f, &file);
 }
 
-/* --- Reading ------------------------------------------------------------------------- */
+/* --- Reading -------------------------------------------------------------- */
 
 static void fw_cfg_select(struct fw_cfg *f, uint16_t key)
 {
@@ -197,8 +199,8 @@ static void fw_cfg_select(struct fw_cfg *f, uint16_t key)
 static void fw_cfg_take(struct fw_cfg *f, uint8_t *out, uint32_t n)
 {
 	const struct fw_cfg_item *item = fw_cfg_item(f, f->selector);
-	uint32_t left = item && f->offset < item->len ? item->len - f->offset
-						      : 0;
+	uint32_t left =
+		item && f->offset < item->len ? item->len - f->offset : 0;
 	uint32_t have = n < left ? n : left;
 
 	if (have)
@@ -210,8 +212,8 @@ static void fw_cfg_take(struct fw_cfg *f, uint8_t *out, uint32_t n)
 static void fw_cfg_skip(struct fw_cfg *f, uint32_t n)
 {
 	const struct fw_cfg_item *item = fw_cfg_item(f, f->selector);
-	uint32_t left = item && f->offset < item->len ? item->len - f->offset
-						      : 0;
+	uint32_t left =
+		item && f->offset < item->len ? item->len - f->offset : 0;
 
 	f->offset += n < left ? n : left;
 }
@@ -241,7 +243,7 @@ static void fw_cfg_write(void *dev, uint64_t offset, unsigned size,
 	pthread_mutex_unlock(&f->lock);
 }
 
-/* --- DMA ----------------------------------------------------------------------------- */
+/* --- DMA ------------------------------------------------------------------ */
 
 /*
  * Zeros for more than the item holds go on as asked: the length is the
@@ -293,8 +295,7 @@ static void fw_cfg_dma_start(struct fw_cfg *f)
 }
 
 /* Reading gives the interface's signature, "QEMU CFG". */
-static uint64_t fw_cfg_dma_port_read(void *dev, uint64_t offset,
-				     unsigned size)
+static uint64_t fw_cfg_dma_port_read(void *dev, uint64_t offset, unsigned size)
 {
 	static const char signature[8] = "QEMU CFG";
 	uint64_t value = 0;
@@ -334,7 +335,7 @@ static const struct io_ops fw_cfg_dma_ops = {
 	.max_size = 4,
 };
 
-/* --- Life ------------------------------------------------------------------------------ */
+/* --- Life ----------------------------------------------------------------- */
 
 static void fw_cfg_reset(struct dev *dev)
 {
@@ -385,20 +386,21 @@ static int fw_cfg_init(struct fw_cfg *f)
 		rc = mem_map_ports(f->mem, FW_CFG_PORT, 2, &fw_cfg_ops, f,
 				   "fw_cfg");
 	if (rc == 0)
-		rc = mem_map_ports(f->mem, FW_CFG_PORT_DMA, 8,
-				   &fw_cfg_dma_ops, f, "fw_cfg-dma");
+		rc = mem_map_ports(f->mem, FW_CFG_PORT_DMA, 8, &fw_cfg_dma_ops,
+				   f, "fw_cfg-dma");
 	return rc;
 }
 
-int fw_cfg_new(struct fw_cfg **out, const struct dev_env *env,
-	       struct err *err)
+int fw_cfg_new(struct fw_cfg **out, const struct dev_env *env, struct err *err)
 {
 	struct fw_cfg *f = calloc(1, sizeof(*f));
 
 	if (!f)
 		return err_set(err, ENOMEM, "no memory for fw_cfg");
-	f->dev = (struct dev){ .name = "fw_cfg", .reset = fw_cfg_reset,
-			       .walk = fw_cfg_walk, .free = fw_cfg_free };
+	f->dev = (struct dev){ .name = "fw_cfg",
+			       .reset = fw_cfg_reset,
+			       .walk = fw_cfg_walk,
+			       .free = fw_cfg_free };
 	f->mem = env->mem;
 	pthread_mutex_init(&f->lock, NULL);
 	int rc = fw_cfg_init(f);

@@ -15,28 +15,27 @@
 
 struct fw_cfg;
 
-#define FW_CFG_SIGNATURE      0x00
-#define FW_CFG_ID	      0x01
-#define FW_CFG_RAM_SIZE	      0x03
-#define FW_CFG_NOGRAPHIC      0x04
-#define FW_CFG_NB_CPUS	      0x05
-#define FW_CFG_KERNEL_ADDR    0x07
-#define FW_CFG_KERNEL_SIZE    0x08
-#define FW_CFG_INITRD_ADDR    0x0a
-#define FW_CFG_INITRD_SIZE    0x0b
-#define FW_CFG_BOOT_MENU      0x0e
-#define FW_CFG_MAX_CPUS	      0x0f
-#define FW_CFG_KERNEL_DATA    0x11
-#define FW_CFG_INITRD_DATA    0x12
-#define FW_CFG_CMDLINE_SIZE   0x14
-#define FW_CFG_CMDLINE_DATA   0x15
-#define FW_CFG_SETUP_SIZE     0x17
-#define FW_CFG_SETUP_DATA     0x18
-#define FW_CFG_FILE_DIR	      0x19
-#define FW_CFG_E820	      0x8003
+#define FW_CFG_SIGNATURE    0x00
+#define FW_CFG_ID           0x01
+#define FW_CFG_RAM_SIZE     0x03
+#define FW_CFG_NOGRAPHIC    0x04
+#define FW_CFG_NB_CPUS      0x05
+#define FW_CFG_KERNEL_ADDR  0x07
+#define FW_CFG_KERNEL_SIZE  0x08
+#define FW_CFG_INITRD_ADDR  0x0a
+#define FW_CFG_INITRD_SIZE  0x0b
+#define FW_CFG_BOOT_MENU    0x0e
+#define FW_CFG_MAX_CPUS     0x0f
+#define FW_CFG_KERNEL_DATA  0x11
+#define FW_CFG_INITRD_DATA  0x12
+#define FW_CFG_CMDLINE_SIZE 0x14
+#define FW_CFG_CMDLINE_DATA 0x15
+#define FW_CFG_SETUP_SIZE   0x17
+#define FW_CFG_SETUP_DATA   0x18
+#define FW_CFG_FILE_DIR     0x19
+#define FW_CFG_E820         0x8003
 
-int fw_cfg_new(struct fw_cfg **out, const struct dev_env *env,
-	       struct err *err);
+int fw_cfg_new(struct fw_cfg **out, const struct dev_env *env, struct err *err);
 
 /* Bytes are copied.  -EEXIST: the key is taken; -ENOSPC; -ENOMEM. */
 int fw_cfg_add(struct fw_cfg *f, uint16_t key, const void *data, uint32_t len);

@@ -26,7 +26,7 @@
 
 #include "dev/pc/ps2.h"
 
-#define I8042_PORT_DATA	  0x60
+#define I8042_PORT_DATA   0x60
 #define I8042_PORT_STATUS 0x64
 
 #define I8042_STATUS_OBF  0x01
@@ -38,16 +38,16 @@
 /* Command byte. */
 #define I8042_CB_KBD_INT   0x01
 #define I8042_CB_AUX_INT   0x02
-#define I8042_CB_SYS	   0x04
+#define I8042_CB_SYS       0x04
 #define I8042_CB_KBD_OFF   0x10
 #define I8042_CB_AUX_OFF   0x20
 #define I8042_CB_TRANSLATE 0x40
 
 #define I8042_OUT_NO_RESET 0x01
-#define I8042_OUT_A20	   0x02
-#define I8042_OUT_KBD	   0x10
-#define I8042_OUT_AUX	   0x20
-#define I8042_OUT_LINES	   0xc0 /* clock and data high */
+#define I8042_OUT_A20      0x02
+#define I8042_OUT_KBD      0x10
+#define I8042_OUT_AUX      0x20
+#define I8042_OUT_LINES    0xc0 /* clock and data high */
 
 enum i8042_source { I8042_NONE, I8042_CTL, I8042_KBD, I8042_AUX };
 
@@ -60,11 +60,11 @@ struct i8042 {
 	pthread_mutex_t lock; /* guards all below */
 	uint8_t ram[32];      /* ram[0] is the command byte */
 	uint8_t command;      /* waits for its data byte at port 60; 0: none */
-	bool cmd_last;	      /* the last write was to port 64 */
-	uint8_t out;	      /* output buffer */
-	uint8_t source;	      /* where it came from; I8042_NONE: empty */
+	bool cmd_last;        /* the last write was to port 64 */
+	uint8_t out;          /* output buffer */
+	uint8_t source;       /* where it came from; I8042_NONE: empty */
 	bool break_seen;      /* translation: F0 came */
-	bool a20;	      /* without port 92 */
+	bool a20;             /* without port 92 */
 	bool wants_reset;     /* to be asked for once the lock is dropped */
 	struct ps2_queue answers;
 	struct ps2_kbd kbd;
@@ -72,6 +72,7 @@ struct i8042 {
 };
 
 /* Set 2 to set 1, for codes below 80h (PS/2 reference, scan code tables). */
+/* clang-format off */
 static const uint8_t i8042_set1[128] = {
 	0xff, 0x43, 0x41, 0x3f, 0x3d, 0x3b, 0x3c, 0x58,
 	0x64, 0x44, 0x42, 0x40, 0x3e, 0x0f, 0x29, 0x59,
@@ -90,8 +91,9 @@ static const uint8_t i8042_set1[128] = {
 	0x52, 0x53, 0x50, 0x4c, 0x4d, 0x48, 0x01, 0x45,
 	0x57, 0x4e, 0x51, 0x4a, 0x37, 0x49, 0x46, 0x54,
 };
+/* clang-format on */
 
-/* --- The output buffer ---------------------------------------------------------- */
+/* --- The output buffer ---------------------------------------------------- */
 
 static void i8042_update_irqs(struct i8042 *k)
 {
@@ -163,7 +165,7 @@ static void i8042_answer(struct i8042 *k, uint8_t byte)
 	ps2_put(&k->answers, &byte, 1);
 }
 
-/* --- Output port ------------------------------------------------------------------ */
+/* --- Output port ---------------------------------------------------------- */
 
 static bool i8042_a20(struct i8042 *k)
 {
@@ -197,7 +199,7 @@ static void i8042_write_output_port(struct i8042 *k, uint8_t value)
 		k->wants_reset = true;
 }
 
-/* --- Commands (port 64) ------------------------------------------------------------- */
+/* --- Commands (port 64) --------------------------------------------------- */
 
 static void i8042_aux_command(struct i8042 *k, uint8_t byte)
 {
@@ -297,7 +299,7 @@ static void i8042_command_data(struct i8042 *k, uint8_t byte)
 	}
 }
 
-/* --- Ports ----------------------------------------------------------------------------- */
+/* --- Ports ---------------------------------------------------------------- */
 
 static uint8_t i8042_read_data(struct i8042 *k)
 {
@@ -394,7 +396,7 @@ static const struct io_ops i8042_status_ops = {
 	.max_size = 1,
 };
 
-/* --- From outside --------------------------------------------------------------------- */
+/* --- From outside --------------------------------------------------------- */
 
 bool i8042_scancodes(struct i8042 *k, const uint8_t *codes, size_t n)
 {
@@ -418,7 +420,7 @@ bool i8042_mouse(struct i8042 *k, int dx, int dy, int dz, unsigned buttons)
 	return taken;
 }
 
-/* --- Life --------------------------------------------------------------------------------- */
+/* --- Life ----------------------------------------------------------------- */
 
 static void i8042_dev_reset(struct dev *dev)
 {
@@ -490,8 +492,10 @@ int i8042_new(struct i8042 **out, const struct dev_env *env,
 
 	if (!k)
 		return err_set(err, ENOMEM, "no memory for the i8042");
-	k->dev = (struct dev){ .name = "i8042", .reset = i8042_dev_reset,
-			       .walk = i8042_walk, .free = i8042_free };
+	k->dev = (struct dev){ .name = "i8042",
+			       .reset = i8042_dev_reset,
+			       .walk = i8042_walk,
+			       .free = i8042_free };
 	k->kbd_irq = config->kbd_irq;
 	k->aux_irq = config->aux_irq;
 	k->has_aux = config->has_aux;

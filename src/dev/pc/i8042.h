@@ -17,11 +17,11 @@
 struct i8042;
 
 struct i8042_config {
-	struct irq kbd_irq;	/* IRQ 1 */
-	struct irq aux_irq;	/* IRQ 12 */
-	bool has_aux;		/* a mouse is there */
-	struct dev_hook reset;	/* output port bit 0, command fe */
-	struct port92 *port92;	/* shares the A20 gate; NULL: own */
+	struct irq kbd_irq;    /* IRQ 1 */
+	struct irq aux_irq;    /* IRQ 12 */
+	bool has_aux;          /* a mouse is there */
+	struct dev_hook reset; /* output port bit 0, command fe */
+	struct port92 *port92; /* shares the A20 gate; NULL: own */
 };
 
 int i8042_new(struct i8042 **out, const struct dev_env *env,

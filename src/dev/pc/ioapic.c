@@ -21,20 +21,20 @@
 #define IOAPIC_WIN    0x10
 #define IOAPIC_EOI    0x40
 
-#define IOAPIC_REG_ID	 0x00
-#define IOAPIC_REG_VER	 0x01
-#define IOAPIC_REG_ARB	 0x02
+#define IOAPIC_REG_ID    0x00
+#define IOAPIC_REG_VER   0x01
+#define IOAPIC_REG_ARB   0x02
 #define IOAPIC_REG_TABLE 0x10
 
 #define IOAPIC_VERSION 0x20 /* has the EOI register */
 
 #define IOAPIC_RTE_VECTOR     0x00ffull
-#define IOAPIC_RTE_MODE	      0x0700ull
+#define IOAPIC_RTE_MODE       0x0700ull
 #define IOAPIC_RTE_LOGICAL    0x0800ull
 #define IOAPIC_RTE_STATUS     0x1000ull
 #define IOAPIC_RTE_REMOTE_IRR 0x4000ull
 #define IOAPIC_RTE_LEVEL      0x8000ull
-#define IOAPIC_RTE_MASK	      0x10000ull
+#define IOAPIC_RTE_MASK       0x10000ull
 #define IOAPIC_RTE_READONLY   (IOAPIC_RTE_STATUS | IOAPIC_RTE_REMOTE_IRR)
 #define IOAPIC_RTE_DEFINED    (0xff0000000001ffffull)
 
@@ -56,8 +56,8 @@ struct ioapic {
 static void ioapic_send(struct ioapic *io, uint64_t rte)
 {
 	uint64_t addr = IOAPIC_MSI_ADDRESS | (rte >> 56) << 12;
-	uint32_t data = rte & (IOAPIC_RTE_VECTOR | IOAPIC_RTE_MODE |
-			       IOAPIC_RTE_LEVEL);
+	uint32_t data =
+		rte & (IOAPIC_RTE_VECTOR | IOAPIC_RTE_MODE | IOAPIC_RTE_LEVEL);
 
 	if (rte & IOAPIC_RTE_LOGICAL)
 		addr |= 0x4;
@@ -254,8 +254,10 @@ int ioapic_new(struct ioapic **out, const struct dev_env *env,
 
 	if (!io)
 		return err_set(err, ENOMEM, "no memory for the I/O APIC");
-	io->dev = (struct dev){ .name = "ioapic", .reset = ioapic_reset,
-				.walk = ioapic_walk, .free = ioapic_free };
+	io->dev = (struct dev){ .name = "ioapic",
+				.reset = ioapic_reset,
+				.walk = ioapic_walk,
+				.free = ioapic_free };
 	io->bus = bus;
 	pthread_mutex_init(&io->lock, NULL);
 	int rc = mem_map_mmio(env->mem, IOAPIC_BASE, 0x1000, &ioapic_ops, io,

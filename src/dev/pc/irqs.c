@@ -17,8 +17,8 @@ struct irqs {
 	struct pic *pic;
 	struct ioapic *io;
 	pthread_mutex_t lock; /* guards all below; held while driving inputs */
-	uint16_t isa;	      /* levels of the ISA wires */
-	uint8_t pirq;	      /* levels of the PIRQ wires */
+	uint16_t isa;         /* levels of the ISA wires */
+	uint8_t pirq;         /* levels of the PIRQ wires */
 	uint8_t route[IRQS_PIRQS]; /* 8259 input of each PIRQ; 0: none */
 };
 
@@ -125,8 +125,10 @@ int irqs_new(struct irqs **out, const struct dev_env *env, struct pic *pic,
 
 	if (!irqs)
 		return err_set(err, ENOMEM, "no memory for interrupt wires");
-	irqs->dev = (struct dev){ .name = "irqs", .reset = irqs_reset,
-				  .walk = irqs_walk, .free = irqs_free };
+	irqs->dev = (struct dev){ .name = "irqs",
+				  .reset = irqs_reset,
+				  .walk = irqs_walk,
+				  .free = irqs_free };
 	irqs->pic = pic;
 	irqs->io = io;
 	pthread_mutex_init(&irqs->lock, NULL);

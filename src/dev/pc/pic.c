@@ -25,31 +25,31 @@
 #include <stdlib.h>
 
 #define PIC_MASTER_PORT 0x20
-#define PIC_SLAVE_PORT	0xa0
-#define PIC_ELCR_PORT	0x4d0
-#define PIC_CASCADE	2
+#define PIC_SLAVE_PORT  0xa0
+#define PIC_ELCR_PORT   0x4d0
+#define PIC_CASCADE     2
 
-#define PIC_ICW1	0x10 /* A0 = 0: marks ICW1 */
-#define PIC_ICW1_IC4	0x01
-#define PIC_ICW1_SNGL	0x02
-#define PIC_ICW4_AEOI	0x02
-#define PIC_ICW4_SFNM	0x10
-#define PIC_OCW3	0x08 /* A0 = 0, not ICW1: marks OCW3 */
-#define PIC_OCW3_RIS	0x01
-#define PIC_OCW3_RR	0x02
-#define PIC_OCW3_POLL	0x04
-#define PIC_OCW3_SMM	0x20
-#define PIC_OCW3_ESMM	0x40
+#define PIC_ICW1      0x10 /* A0 = 0: marks ICW1 */
+#define PIC_ICW1_IC4  0x01
+#define PIC_ICW1_SNGL 0x02
+#define PIC_ICW4_AEOI 0x02
+#define PIC_ICW4_SFNM 0x10
+#define PIC_OCW3      0x08 /* A0 = 0, not ICW1: marks OCW3 */
+#define PIC_OCW3_RIS  0x01
+#define PIC_OCW3_RR   0x02
+#define PIC_OCW3_POLL 0x04
+#define PIC_OCW3_SMM  0x20
+#define PIC_OCW3_ESMM 0x40
 
 struct pic_chip {
-	uint8_t lines;	  /* inputs as they are now */
-	uint8_t latch;	  /* edges seen and not yet acknowledged */
-	uint8_t elcr;	  /* 1: level-triggered */
+	uint8_t lines; /* inputs as they are now */
+	uint8_t latch; /* edges seen and not yet acknowledged */
+	uint8_t elcr;  /* 1: level-triggered */
 	uint8_t elcr_mask;
 	uint8_t isr, imr;
 	uint8_t icw1, icw2, icw3, icw4;
 	uint8_t init_next; /* the ICW expected at A0 = 1; 0: initialised */
-	uint8_t lowest;	   /* input with the lowest priority */
+	uint8_t lowest;    /* input with the lowest priority */
 	bool rotate_aeoi, special_mask, poll, read_isr;
 	bool is_master;
 };
@@ -58,11 +58,11 @@ struct pic {
 	struct dev dev;
 	struct irq intr;
 	atomic_bool pending;
-	pthread_mutex_t lock; /* guards chip[], and changes of pending */
+	pthread_mutex_t lock;    /* guards chip[], and changes of pending */
 	struct pic_chip chip[2]; /* master, slave */
 };
 
-/* --- Priorities --------------------------------------------------------------- */
+/* --- Priorities ----------------------------------------------------------- */
 
 static uint8_t pic_irr(const struct pic_chip *c)
 {
@@ -141,7 +141,7 @@ void pic_set_irq(struct pic *pic, unsigned n, bool level)
 	pthread_mutex_unlock(&pic->lock);
 }
 
-/* --- The INTA cycle -------------------------------------------------------------- */
+/* --- The INTA cycle ------------------------------------------------------- */
 
 bool pic_pending(void *opaque)
 {
@@ -184,7 +184,7 @@ int pic_ack(void *opaque)
 	return vector;
 }
 
-/* --- Command words ------------------------------------------------------------------ */
+/* --- Command words -------------------------------------------------------- */
 
 /*
  * ICW1 clears the edge latch and the mask, makes IR7 the lowest priority,
@@ -330,7 +330,7 @@ static void pic_slave_write(void *dev, uint64_t offset, unsigned size,
 	pic_write(dev, 1, offset, (uint8_t)value);
 }
 
-/* --- ELCR ------------------------------------------------------------------------------ */
+/* --- ELCR ----------------------------------------------------------------- */
 
 static uint64_t pic_elcr_read(void *dev, uint64_t offset, unsigned size)
 {
@@ -372,7 +372,7 @@ static const struct io_ops pic_elcr_ops = {
 	.max_size = 1,
 };
 
-/* --- Life -------------------------------------------------------------------------------- */
+/* --- Life ----------------------------------------------------------------- */
 
 /*
  * The data sheet leaves the power-on state open; everything masked keeps a
@@ -383,7 +383,9 @@ static void pic_chip_reset(struct pic_chip *c, bool master)
 {
 	uint8_t lines = c->lines;
 
-	*c = (struct pic_chip){ .lines = lines, .imr = 0xff, .lowest = 7,
+	*c = (struct pic_chip){ .lines = lines,
+				.imr = 0xff,
+				.lowest = 7,
 				.is_master = master,
 				.icw1 = PIC_ICW1 | PIC_ICW1_IC4,
 				.icw4 = 0x01,
@@ -458,8 +460,10 @@ int pic_new(struct pic **out, const struct dev_env *env, struct irq intr,
 
 	if (!p)
 		return err_set(err, ENOMEM, "no memory for the 8259s");
-	p->dev = (struct dev){ .name = "pic", .reset = pic_reset,
-			       .walk = pic_walk, .free = pic_free };
+	p->dev = (struct dev){ .name = "pic",
+			       .reset = pic_reset,
+			       .walk = pic_walk,
+			       .free = pic_free };
 	p->intr = intr;
 	pthread_mutex_init(&p->lock, NULL);
 	rc = mem_map_ports(env->mem, PIC_MASTER_PORT, 2, &pic_master_ops, p,

@@ -23,6 +23,6 @@ void pic_set_irq(struct pic *pic, unsigned n, bool level);
 
 /* For struct x86_machine: opaque is the struct pic. */
 bool pic_pending(void *opaque); /* INTR is raised; lock-free */
-int pic_ack(void *opaque);	/* INTA cycle; spurious gives IRQ 7's vector */
+int pic_ack(void *opaque);      /* INTA cycle; spurious gives IRQ 7's vector */
 
 #endif

@@ -26,40 +26,40 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define PIT_PORT	0x40
-#define PIT_PORT61	0x61
-#define PIT_CHANNELS	3
-#define PIT_MIN_TICKS	60  /* 50 us */
-#define PIT_REFRESH	18  /* ticks for one toggle of the refresh bit: 15 us */
+#define PIT_PORT      0x40
+#define PIT_PORT61    0x61
+#define PIT_CHANNELS  3
+#define PIT_MIN_TICKS 60 /* 50 us */
+#define PIT_REFRESH   18 /* ticks for one toggle of the refresh bit: 15 us */
 
-#define PIT_61_GATE2	0x01
-#define PIT_61_SPEAKER	0x02
+#define PIT_61_GATE2    0x01
+#define PIT_61_SPEAKER  0x02
 #define PIT_61_WRITABLE 0x0f
-#define PIT_61_REFRESH	0x10
-#define PIT_61_OUT2	0x20
+#define PIT_61_REFRESH  0x10
+#define PIT_61_OUT2     0x20
 
 /* Control word: SC1 SC0 RW1 RW0 M2 M1 M0 BCD. */
 #define PIT_RW_LSB  1
 #define PIT_RW_MSB  2
 #define PIT_RW_BOTH 3
 
-#define PIT_STATUS_OUT	0x80
+#define PIT_STATUS_OUT  0x80
 #define PIT_STATUS_NULL 0x40
 
 struct pit_channel {
-	uint8_t mode;	/* 0..5 */
-	uint8_t rw;	/* PIT_RW_* */
+	uint8_t mode; /* 0..5 */
+	uint8_t rw;   /* PIT_RW_* */
 	bool bcd;
 	bool gate;
-	bool written;	/* a whole count was written since the control word */
-	bool loaded;	/* it is in the counter (modes 1, 5: triggered) */
-	bool stopped;	/* loaded, but the gate holds it */
-	uint32_t count; /* N, 1..65536, of the counter */
-	uint32_t next;	/* N to be loaded next; 0: none */
-	uint64_t start; /* tick at which the counter held N */
-	uint64_t held;	/* ticks elapsed when stopped */
+	bool written;     /* a whole count was written since the control word */
+	bool loaded;      /* it is in the counter (modes 1, 5: triggered) */
+	bool stopped;     /* loaded, but the gate holds it */
+	uint32_t count;   /* N, 1..65536, of the counter */
+	uint32_t next;    /* N to be loaded next; 0: none */
+	uint64_t start;   /* tick at which the counter held N */
+	uint64_t held;    /* ticks elapsed when stopped */
 	uint64_t periods; /* periodic modes: periods accounted for */
-	uint8_t lsb;	/* first byte of a count being written */
+	uint8_t lsb;      /* first byte of a count being written */
 	bool write_msb, read_msb; /* the second byte comes next */
 	bool status_latched;
 	uint8_t status;
@@ -75,11 +75,11 @@ struct pit {
 	pthread_mutex_t lock; /* guards all below */
 	struct pit_channel ch[PIT_CHANNELS];
 	uint8_t port61;
-	bool fired;	  /* channel 0, one-shot modes: the edge is done */
+	bool fired;       /* channel 0, one-shot modes: the edge is done */
 	uint32_t backlog; /* channel 0: pulses owed */
 };
 
-/* --- Time ----------------------------------------------------------------------- */
+/* --- Time ----------------------------------------------------------------- */
 
 static uint64_t pit_tick(const struct pit *p)
 {
@@ -108,7 +108,7 @@ static uint64_t pit_elapsed(const struct pit_channel *c, uint64_t tick)
 	return tick > c->start ? tick - c->start : 0;
 }
 
-/* --- What a counter shows ----------------------------------------------------------- */
+/* --- What a counter shows ------------------------------------------------- */
 
 /*
  * Mode 3 counts by two: N, N-2, .. 2 in each half for an even N; for an odd
@@ -160,7 +160,7 @@ static bool pit_out(const struct pit_channel *c, uint64_t tick)
 	}
 }
 
-/* --- Loading and gates ------------------------------------------------------------------ */
+/* --- Loading and gates ---------------------------------------------------- */
 
 /* The counter takes the new count with the next clock. */
 static void pit_load(struct pit_channel *c, uint64_t tick)
@@ -218,7 +218,7 @@ static uint64_t pit_periods_ended(struct pit_channel *c, uint64_t tick)
 	return ended;
 }
 
-/* --- Channel 0's interrupt ------------------------------------------------------------------ */
+/* --- Channel 0's interrupt ------------------------------------------------ */
 
 /* Tick of the next edge; UINT64_MAX: none comes. */
 static uint64_t pit_next_edge(const struct pit *p)
@@ -306,7 +306,7 @@ static void pit_restart(struct pit *p, uint64_t tick)
 	pit_arm(p, tick);
 }
 
-/* --- Reading ---------------------------------------------------------------------------------- */
+/* --- Reading -------------------------------------------------------------- */
 
 static void pit_latch_count(struct pit_channel *c, uint64_t tick)
 {
@@ -353,7 +353,7 @@ static uint8_t pit_read_channel(struct pit_channel *c, uint64_t tick)
 	return (uint8_t)v;
 }
 
-/* --- Writing ------------------------------------------------------------------------------------ */
+/* --- Writing -------------------------------------------------------------- */
 
 /* Bits 3..1 select channels; bits 5 and 4 clear latch count and status. */
 static void pit_read_back(struct pit *p, uint8_t value, uint64_t tick)
@@ -444,7 +444,7 @@ static void pit_write_channel(struct pit *p, unsigned n, uint8_t value,
 		pit_restart(p, tick);
 }
 
-/* --- Ports ---------------------------------------------------------------------------------------- */
+/* --- Ports ---------------------------------------------------------------- */
 
 static uint64_t pit_read(void *dev, uint64_t offset, unsigned size)
 {
@@ -462,8 +462,7 @@ static uint64_t pit_read(void *dev, uint64_t offset, unsigned size)
 	return value;
 }
 
-static void pit_write(void *dev, uint64_t offset, unsigned size,
-		      uint64_t value)
+static void pit_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct pit *p = dev;
 
@@ -520,7 +519,7 @@ static const struct io_ops pit_61_ops = {
 	.max_size = 1,
 };
 
-/* --- Life ------------------------------------------------------------------------------------------- */
+/* --- Life ----------------------------------------------------------------- */
 
 /* Power-on: no channel counts before it is programmed. */
 static void pit_reset(struct dev *dev)
@@ -529,7 +528,8 @@ static void pit_reset(struct dev *dev)
 
 	pthread_mutex_lock(&p->lock);
 	for (unsigned i = 0; i < PIT_CHANNELS; i++)
-		p->ch[i] = (struct pit_channel){ .mode = 3, .rw = PIT_RW_BOTH,
+		p->ch[i] = (struct pit_channel){ .mode = 3,
+						 .rw = PIT_RW_BOTH,
 						 .gate = i < 2,
 						 .count = 65536 };
 	p->port61 = 0;
@@ -607,8 +607,10 @@ int pit_new(struct pit **out, const struct dev_env *env, struct irq irq,
 
 	if (!p)
 		return err_set(err, ENOMEM, "no memory for the 8254");
-	p->dev = (struct dev){ .name = "pit", .reset = pit_reset,
-			       .walk = pit_walk, .free = pit_free };
+	p->dev = (struct dev){ .name = "pit",
+			       .reset = pit_reset,
+			       .walk = pit_walk,
+			       .free = pit_free };
 	p->clock = env->clock;
 	p->irq = irq;
 	pthread_mutex_init(&p->lock, NULL);

@@ -88,8 +88,10 @@ int port92_new(struct port92 **out, const struct dev_env *env,
 
 	if (!p)
 		return err_set(err, ENOMEM, "no memory for port 92h");
-	p->dev = (struct dev){ .name = "port92", .reset = port92_dev_reset,
-			       .walk = port92_walk, .free = port92_free };
+	p->dev = (struct dev){ .name = "port92",
+			       .reset = port92_dev_reset,
+			       .walk = port92_walk,
+			       .free = port92_free };
 	p->reset = reset;
 	int rc = mem_map_ports(env->mem, PORT92_PORT, 1, &port92_ops, p,
 			       "port92");

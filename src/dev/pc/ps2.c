@@ -9,12 +9,12 @@
 
 #include <string.h>
 
-#define PS2_ACK	   0xfa
+#define PS2_ACK    0xfa
 #define PS2_RESEND 0xfe
 #define PS2_PASSED 0xaa
 #define PS2_ECHO   0xee
 
-/* --- Queue ---------------------------------------------------------------------- */
+/* --- Queue ---------------------------------------------------------------- */
 
 bool ps2_put(struct ps2_queue *q, const uint8_t *bytes, size_t n)
 {
@@ -64,7 +64,7 @@ static void ps2_queue_check(struct ps2_queue *q, struct walk *w)
 	}
 }
 
-/* --- Keyboard ---------------------------------------------------------------------- */
+/* --- Keyboard ------------------------------------------------------------- */
 
 static void ps2_kbd_defaults(struct ps2_kbd *k)
 {
@@ -172,7 +172,7 @@ void ps2_kbd_walk(struct ps2_kbd *k, struct walk *w)
 	ps2_queue_check(&k->queue, w);
 }
 
-/* --- Mouse --------------------------------------------------------------------------- */
+/* --- Mouse ---------------------------------------------------------------- */
 
 static void ps2_mouse_defaults(struct ps2_mouse *m)
 {
@@ -219,7 +219,9 @@ static bool ps2_mouse_packet(struct ps2_mouse *m, int dx, int dy, int dz)
 	dz = dz < -8 ? -8 : dz > 7 ? 7 : dz;
 	uint8_t packet[4] = {
 		(uint8_t)(0x08 | m->buttons | (dx < 0) << 4 | (dy < 0) << 5),
-		(uint8_t)dx, (uint8_t)dy, (uint8_t)dz,
+		(uint8_t)dx,
+		(uint8_t)dy,
+		(uint8_t)dz,
 	};
 
 	return ps2_put(&m->queue, packet, m->id == 3 ? 4 : 3);

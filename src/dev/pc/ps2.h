@@ -27,11 +27,11 @@ uint8_t ps2_get(struct ps2_queue *q);
 
 struct ps2_kbd {
 	struct ps2_queue queue;
-	uint8_t command;  /* waits for its parameter; 0: none */
-	uint8_t set;	  /* scan code set, 1..3 */
+	uint8_t command; /* waits for its parameter; 0: none */
+	uint8_t set;     /* scan code set, 1..3 */
 	uint8_t leds;
 	uint8_t rate;
-	uint8_t last;	  /* for RESEND */
+	uint8_t last; /* for RESEND */
 	bool scanning;
 };
 
@@ -46,8 +46,8 @@ struct ps2_mouse {
 	struct ps2_queue queue;
 	uint8_t command;
 	uint8_t rate, resolution;
-	uint8_t knock;	 /* progress of the wheel's 200, 100, 80 */
-	uint8_t id;	 /* 0 plain, 3 with wheel */
+	uint8_t knock; /* progress of the wheel's 200, 100, 80 */
+	uint8_t id;    /* 0 plain, 3 with wheel */
 	uint8_t buttons;
 	bool reporting, remote, wrap, scaling;
 };

@@ -26,34 +26,45 @@
 #include <string.h>
 #include <time.h>
 
-#define RTC_PORT     0x70
-#define RTC_NS	     1000000000ull
-#define RTC_UIP_NS   244141ull /* UIP rises so long before the update */
-#define RTC_HZ	     32768u
-#define RTC_LATEST   9000000000ll /* s: ns of it fit in 63 bits */
+#define RTC_PORT   0x70
+#define RTC_NS     1000000000ull
+#define RTC_UIP_NS 244141ull /* UIP rises so long before the update */
+#define RTC_HZ     32768u
+#define RTC_LATEST 9000000000ll /* s: ns of it fit in 63 bits */
 
 enum rtc_reg {
-	RTC_SEC, RTC_SEC_ALARM, RTC_MIN, RTC_MIN_ALARM, RTC_HOUR,
-	RTC_HOUR_ALARM, RTC_DOW, RTC_DAY, RTC_MONTH, RTC_YEAR, RTC_A, RTC_B,
-	RTC_C, RTC_D,
+	RTC_SEC,
+	RTC_SEC_ALARM,
+	RTC_MIN,
+	RTC_MIN_ALARM,
+	RTC_HOUR,
+	RTC_HOUR_ALARM,
+	RTC_DOW,
+	RTC_DAY,
+	RTC_MONTH,
+	RTC_YEAR,
+	RTC_A,
+	RTC_B,
+	RTC_C,
+	RTC_D,
 	RTC_CENTURY = 0x32,
 };
 
-#define RTC_A_UIP     0x80
-#define RTC_A_RESET   0x60 /* DV = 11x holds the divider */
-#define RTC_B_SET     0x80
-#define RTC_B_PIE     0x40
-#define RTC_B_AIE     0x20
-#define RTC_B_UIE     0x10
-#define RTC_B_BINARY  0x04
-#define RTC_B_24H     0x02
-#define RTC_C_IRQF    0x80
-#define RTC_C_PF      0x40
-#define RTC_C_AF      0x20
-#define RTC_C_UF      0x10
-#define RTC_D_VRT     0x80
-#define RTC_ANY	      0xc0 /* alarm: 11xxxxxx matches everything */
-#define RTC_PM	      0x80
+#define RTC_A_UIP    0x80
+#define RTC_A_RESET  0x60 /* DV = 11x holds the divider */
+#define RTC_B_SET    0x80
+#define RTC_B_PIE    0x40
+#define RTC_B_AIE    0x20
+#define RTC_B_UIE    0x10
+#define RTC_B_BINARY 0x04
+#define RTC_B_24H    0x02
+#define RTC_C_IRQF   0x80
+#define RTC_C_PF     0x40
+#define RTC_C_AF     0x20
+#define RTC_C_UF     0x10
+#define RTC_D_VRT    0x80
+#define RTC_ANY      0xc0 /* alarm: 11xxxxxx matches everything */
+#define RTC_PM       0x80
 
 struct rtc {
 	struct dev dev;
@@ -69,7 +80,7 @@ struct rtc {
 	uint8_t dow_shift;    /* what the guest's weekday differs, 0..6 */
 };
 
-/* --- Calendar ---------------------------------------------------------------------- */
+/* --- Calendar ------------------------------------------------------------- */
 
 static bool rtc_held(const struct rtc *r)
 {
@@ -138,7 +149,8 @@ static void rtc_store(struct rtc *r, uint64_t now, uint64_t fraction)
 		.tm_mday = (int)rtc_decode(r, r->ram[RTC_DAY]),
 		.tm_mon = (int)rtc_decode(r, r->ram[RTC_MONTH]) - 1,
 		.tm_year = (int)(rtc_decode(r, r->ram[RTC_CENTURY]) * 100 +
-				 rtc_decode(r, r->ram[RTC_YEAR])) - 1900,
+				 rtc_decode(r, r->ram[RTC_YEAR])) -
+			   1900,
 	};
 	time_t t = timegm(&tm);
 
@@ -155,7 +167,7 @@ static uint64_t rtc_fraction(const struct rtc *r, uint64_t now)
 	return (now + r->offset) % RTC_NS;
 }
 
-/* --- Alarm -------------------------------------------------------------------------- */
+/* --- Alarm ---------------------------------------------------------------- */
 
 static bool rtc_alarm_matches(uint8_t alarm, uint8_t value)
 {
@@ -188,7 +200,7 @@ static uint64_t rtc_next_alarm(const struct rtc *r, uint64_t t)
 	return 0;
 }
 
-/* --- Flags and the interrupt ----------------------------------------------------------- */
+/* --- Flags and the interrupt ---------------------------------------------- */
 
 /* Length of a period in 1/32768 s (data sheet, table 5); 0: off. */
 static unsigned rtc_period(const struct rtc *r)
@@ -274,7 +286,7 @@ static void rtc_timer(void *opaque)
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* --- Registers --------------------------------------------------------------------------- */
+/* --- Registers ------------------------------------------------------------ */
 
 static bool rtc_is_time(unsigned reg)
 {
@@ -355,8 +367,7 @@ static uint64_t rtc_read(void *dev, uint64_t offset, unsigned size)
 	return value;
 }
 
-static void rtc_write(void *dev, uint64_t offset, unsigned size,
-		      uint64_t value)
+static void rtc_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct rtc *r = dev;
 	unsigned bank = offset >> 1 & 1;
@@ -399,7 +410,7 @@ uint8_t rtc_get_nvram(struct rtc *rtc, uint8_t index)
 	return value;
 }
 
-/* --- Life ------------------------------------------------------------------------------------ */
+/* --- Life ----------------------------------------------------------------- */
 
 /* The battery keeps time and memory; RESET clears enables and flags. */
 static void rtc_reset(struct dev *dev)
@@ -490,8 +501,10 @@ int rtc_new(struct rtc **out, const struct dev_env *env,
 
 	if (!r)
 		return err_set(err, ENOMEM, "no memory for the clock");
-	r->dev = (struct dev){ .name = "rtc", .reset = rtc_reset,
-			       .walk = rtc_walk, .free = rtc_free };
+	r->dev = (struct dev){ .name = "rtc",
+			       .reset = rtc_reset,
+			       .walk = rtc_walk,
+			       .free = rtc_free };
 	r->clock = env->clock;
 	r->irq = config->irq;
 	r->checked = vclock_now(env->clock);

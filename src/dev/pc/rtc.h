@@ -15,9 +15,9 @@
 struct rtc;
 
 struct rtc_config {
-	struct irq irq;	     /* IRQ 8 */
-	uint64_t ram_low;    /* bytes below 4 GiB, for the CMOS size fields */
-	uint64_t ram_high;   /* bytes from 4 GiB on */
+	struct irq irq;    /* IRQ 8 */
+	uint64_t ram_low;  /* bytes below 4 GiB, for the CMOS size fields */
+	uint64_t ram_high; /* bytes from 4 GiB on */
 };
 
 int rtc_new(struct rtc **out, const struct dev_env *env,

@@ -36,14 +36,20 @@
 
 #define UART_CLOCK_HZ 1843200ull
 #define UART_FIFO     16u
-#define UART_IN	      4096u  /* in buffer, bytes */
+#define UART_IN       4096u  /* in buffer, bytes */
 #define UART_OUT      65536u /* out buffer, bytes; a power of two */
 #define UART_OUT_LOW  4096u  /* THRE is withheld with less room than this */
 
 /* Register offsets (data sheet, table II). */
 enum uart_reg {
-	UART_RBR_THR, UART_IER, UART_IIR_FCR, UART_LCR, UART_MCR, UART_LSR,
-	UART_MSR, UART_SCR,
+	UART_RBR_THR,
+	UART_IER,
+	UART_IIR_FCR,
+	UART_LCR,
+	UART_MCR,
+	UART_LSR,
+	UART_MSR,
+	UART_SCR,
 };
 
 #define UART_IER_RX   0x01
@@ -51,17 +57,17 @@ enum uart_reg {
 #define UART_IER_LINE 0x04
 #define UART_IER_MSR  0x08
 
-#define UART_IIR_NONE	 0x01
-#define UART_IIR_MSR	 0x00
-#define UART_IIR_THRE	 0x02
-#define UART_IIR_RX	 0x04
+#define UART_IIR_NONE    0x01
+#define UART_IIR_MSR     0x00
+#define UART_IIR_THRE    0x02
+#define UART_IIR_RX      0x04
 #define UART_IIR_TIMEOUT 0x0c
-#define UART_IIR_LINE	 0x06
-#define UART_IIR_FIFO	 0xc0
+#define UART_IIR_LINE    0x06
+#define UART_IIR_FIFO    0xc0
 
-#define UART_FCR_ENABLE	  0x01
+#define UART_FCR_ENABLE   0x01
 #define UART_FCR_CLEAR_RX 0x02
-#define UART_FCR_KEPT	  0xc9 /* trigger, DMA mode, enable */
+#define UART_FCR_KEPT     0xc9 /* trigger, DMA mode, enable */
 
 #define UART_LCR_DLAB 0x80
 
@@ -88,7 +94,7 @@ struct uart {
 	struct loop *loop;
 	struct vclock *clock;
 	struct irq irq;
-	int in_fd, out_fd;	 /* out_fd: a duplicate, our own */
+	int in_fd, out_fd;       /* out_fd: a duplicate, our own */
 	int in_flags, out_flags; /* file status flags to restore; -1: none */
 	struct timer timeout;
 	/* Loop's thread only: */
@@ -108,10 +114,10 @@ struct uart {
 	uint32_t in_head, in_count;
 	uint8_t out[UART_OUT];
 	uint32_t out_head, out_count;
-	bool out_scheduled;   /* the loop will drain, or waits for EPOLLOUT */
+	bool out_scheduled; /* the loop will drain, or waits for EPOLLOUT */
 	bool in_eof;
-	bool in_scheduled;    /* the loop will look at in_fd */
-	bool out_dead;	      /* the reader is gone: drop */
+	bool in_scheduled; /* the loop will look at in_fd */
+	bool out_dead;     /* the reader is gone: drop */
 };
 
 /* --- Interrupts ----------------------------------------------------------- */
@@ -147,15 +153,14 @@ static void uart_update_irq(struct uart *u)
 {
 	uint8_t gate = u->mcr & (UART_MCR_OUT2 | UART_MCR_LOOP);
 
-	irq_set(&u->irq, gate == UART_MCR_OUT2 &&
-				 uart_iir(u) != UART_IIR_NONE);
+	irq_set(&u->irq, gate == UART_MCR_OUT2 && uart_iir(u) != UART_IIR_NONE);
 }
 
 /* Four characters: start, 5..8 data, parity, 1..2 stop bits each. */
 static uint64_t uart_timeout_ns(const struct uart *u)
 {
-	unsigned bits = 1 + 5 + (u->lcr & 3) + !!(u->lcr & 8) + 1 +
-			!!(u->lcr & 4);
+	unsigned bits =
+		1 + 5 + (u->lcr & 3) + !!(u->lcr & 8) + 1 + !!(u->lcr & 4);
 	uint64_t divisor = u->divisor ? u->divisor : 65536;
 
 	return 4 * bits * divisor * 16 * 1000000000ull / UART_CLOCK_HZ;
@@ -188,7 +193,7 @@ static void uart_timeout(void *opaque)
 	pthread_mutex_unlock(&u->lock);
 }
 
-/* --- Receiving --------------------------------------------------------------- */
+/* --- Receiving ------------------------------------------------------------ */
 
 static unsigned uart_fifo_size(const struct uart *u)
 {
@@ -323,7 +328,7 @@ static void uart_input_call(void *opaque)
 	uart_watch_input(u);
 }
 
-/* --- Sending ------------------------------------------------------------------ */
+/* --- Sending -------------------------------------------------------------- */
 
 static void uart_update_thre(struct uart *u)
 {
@@ -461,7 +466,7 @@ static void uart_write_thr(struct uart *u, uint8_t byte)
 	uart_update_thre(u);
 }
 
-/* --- Registers ---------------------------------------------------------------- */
+/* --- Registers ------------------------------------------------------------ */
 
 /* What the modem lines are: a peer that is always there, or MCR's outputs. */
 static uint8_t uart_modem_lines(const struct uart *u)
@@ -639,7 +644,7 @@ static const struct io_ops uart_ops = {
 	.max_size = 1,
 };
 
-/* --- Life ----------------------------------------------------------------------- */
+/* --- Life ----------------------------------------------------------------- */
 
 /* Data sheet, table I.  Bytes on their way in either direction stay. */
 static void uart_reset(struct dev *dev)
@@ -752,8 +757,10 @@ int uart_new(struct uart **out, const struct dev_env *env,
 
 	if (!u)
 		return err_set(err, ENOMEM, "no memory for a serial port");
-	u->dev = (struct dev){ .name = "uart", .instance = config->instance,
-			       .reset = uart_reset, .walk = uart_walk,
+	u->dev = (struct dev){ .name = "uart",
+			       .instance = config->instance,
+			       .reset = uart_reset,
+			       .walk = uart_walk,
 			       .free = uart_free };
 	u->loop = env->loop;
 	u->clock = env->clock;

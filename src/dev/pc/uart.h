@@ -18,11 +18,11 @@
 struct uart;
 
 struct uart_config {
-	uint16_t base;	/* first of eight ports: 0x3f8, 0x2f8, ... */
+	uint16_t base; /* first of eight ports: 0x3f8, 0x2f8, ... */
 	unsigned instance;
 	struct irq irq;
-	int in_fd;	/* -1: nothing is ever received */
-	int out_fd;	/* -1: what is sent is dropped */
+	int in_fd;  /* -1: nothing is ever received */
+	int out_fd; /* -1: what is sent is dropped */
 };
 
 /*

@@ -7,16 +7,17 @@
  * ECAM, where the address is the offset.  Both end in pci_host_config_*(),
  * under `lock`.
  *
- * The windows in which BARs may lie are mapped once and for all; an access is
- * matched against the BARs' current addresses, which are atomics, so that
+ * The windows in which ECAM and BARs may lie are mapped once and for all; an
+ * access is matched against where they are now, which are atomics, so that
  * the way to a device's registers takes no lock and moving a BAR never
  * changes the memory map.  Few BARs exist: a linear search is fine.
  *
  * INTx has a lock of its own below the devices' (pci.h says why).
  *
- * The bridge calls itself an Intel 82G33 DRAM controller (8086:29c0), which
- * firmware knows how to handle: PCIEXBAR tells where ECAM is (fixed), the PAM
- * registers (90h-96h) and SMRAM (9dh) are storage, as that memory is RAM.
+ * The bridge calls itself an Intel 82G33 DRAM controller (8086:29c0) with the
+ * subsystem ID by which firmware recognises a virtual machine's: PCIEXBAR
+ * moves ECAM, the PAM registers (90h-96h) and SMRAM (9dh) are storage, as
+ * that memory is RAM.
  */
 #include "dev/pci/host.h"
 
@@ -24,24 +25,30 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define PCI_PORT	    0xcf8
-#define PCI_PORT_RESET	    1 /* offset of cf9 */
-#define PCI_PORT_DATA	    4
+#define PCI_PORT            0xcf8
+#define PCI_PORT_RESET      1 /* offset of cf9 */
+#define PCI_PORT_DATA       4
 #define PCI_ADDRESS_ENABLE  0x80000000u
 #define PCI_ADDRESS_DEFINED 0x80fffffcu
-#define PCI_RESET_CPU	    0x04
+#define PCI_RESET_CPU       0x04
 #define PCI_RESET_DEFINED   0x0e
-#define PCI_MAX_BARS	    256
-#define PCI_ALL_ONES	    UINT64_MAX
+#define PCI_MAX_BARS        256
+#define PCI_ALL_ONES        UINT64_MAX
 
+/* PCIEXBAR: 63..26 base, 2..1 size (256, 128, 64 MiB), 0 enable. */
 #define PCI_MCH_PCIEXBAR 0x60
-#define PCI_MCH_PAM0	 0x90
-#define PCI_MCH_PAM6	 0x96
-#define PCI_MCH_SMRAM	 0x9d
+#define PCI_MCH_PAM0     0x90
+#define PCI_MCH_PAM6     0x96
+#define PCI_MCH_SMRAM    0x9d
+
+/* No window below this, however little RAM there is. */
+#define PCI_HOLE_LOWEST 0x80000000ull
 
 enum pci_windows {
-	PCI_WINDOW_LOW, PCI_WINDOW_MID, PCI_WINDOW_HIGH, PCI_WINDOW_IO,
-	PCI_WINDOWS,
+	PCI_WINDOW_LOW,
+	PCI_WINDOW_HIGH,
+	PCI_WINDOW_IO,
+	PCI_WINDOWS
 };
 
 struct pci_window {
@@ -59,6 +66,8 @@ struct pci_host {
 	struct pci_dev *slot[PCI_SLOTS][PCI_FUNCS];
 	struct pci_bar *bars[PCI_MAX_BARS];
 	unsigned bar_count;
+	_Atomic uint64_t ecam; /* where it is now; UINT64_MAX: nowhere */
+	_Atomic uint64_t ecam_size;
 
 	pthread_mutex_t lock; /* guards all configuration space, and: */
 	uint32_t address;     /* CONFIG_ADDRESS */
@@ -78,7 +87,7 @@ const struct msi_bus *pci_host_msi(struct pci_host *host)
 	return &host->config.msi;
 }
 
-/* --- INTx ------------------------------------------------------------------------ */
+/* --- INTx ----------------------------------------------------------------- */
 
 unsigned pci_pirq(unsigned slot, unsigned pin)
 {
@@ -99,8 +108,8 @@ static void pci_update_pirq(struct pci_host *host, unsigned pirq)
 	bool level = false;
 
 	for (unsigned i = 0; i < PCI_SLOTS * PCI_FUNCS; i++) {
-		const struct pci_dev *pd = host->slot[i / PCI_FUNCS]
-						     [i % PCI_FUNCS];
+		const struct pci_dev *pd =
+			host->slot[i / PCI_FUNCS][i % PCI_FUNCS];
 
 		level = level || (pd && pci_drives(pd, pirq));
 	}
@@ -133,7 +142,7 @@ bool pci_host_get_intx(struct pci_dev *pd)
 	return intx;
 }
 
-/* --- Configuration space ------------------------------------------------------------ */
+/* --- Configuration space -------------------------------------------------- */
 
 /* NULL: an empty slot. */
 static struct pci_dev *pci_find(struct pci_host *host, unsigned bus,
@@ -170,21 +179,45 @@ static void pci_host_config_write(struct pci_host *host, unsigned bus,
 	pthread_mutex_unlock(&host->lock);
 }
 
-/* ECAM: bus 27..20, device 19..15, function 14..12, register 11..0. */
-static uint64_t pci_ecam_read(void *dev, uint64_t offset, unsigned size)
+/* Is the address in ECAM?  Bus 27..20, devfn 19..12, register 11..0. */
+static bool pci_in_ecam(struct pci_host *host, uint64_t addr, uint64_t *offset)
 {
-	return pci_host_config_read(dev, offset >> 20, offset >> 12 & 0xff,
+	*offset =
+		addr - atomic_load_explicit(&host->ecam, memory_order_relaxed);
+	return *offset <
+	       atomic_load_explicit(&host->ecam_size, memory_order_relaxed);
+}
+
+/* More than a dword, or across dwords, is not for configuration space. */
+static uint64_t pci_ecam_read(struct pci_host *host, uint64_t offset,
+			      unsigned size)
+{
+	return pci_host_config_read(host, offset >> 20, offset >> 12 & 0xff,
 				    offset & 0xfff, size);
 }
 
-static void pci_ecam_write(void *dev, uint64_t offset, unsigned size,
-			   uint64_t value)
+static void pci_ecam_write(struct pci_host *host, uint64_t offset,
+			   unsigned size, uint64_t value)
 {
-	pci_host_config_write(dev, offset >> 20, offset >> 12 & 0xff,
+	pci_host_config_write(host, offset >> 20, offset >> 12 & 0xff,
 			      offset & 0xfff, size, (uint32_t)value);
 }
 
-/* --- CF8/CFC and CF9 ------------------------------------------------------------------ */
+/* The bridge's own registers: PCIEXBAR may have moved ECAM. */
+static void pci_bridge_written(struct pci_dev *pd, unsigned offset,
+			       unsigned size)
+{
+	struct pci_host *host = pd->host;
+	uint64_t reg = pci_get(pd->config + PCI_MCH_PCIEXBAR, 8);
+	unsigned length = reg >> 1 & 3;
+	uint64_t bytes = (reg & 1) && length < 3 ? PCI_ECAM_SIZE >> length : 0;
+
+	atomic_store_explicit(&host->ecam_size, bytes, memory_order_relaxed);
+	atomic_store_explicit(&host->ecam, reg & 0xffc000000ull & -bytes,
+			      memory_order_relaxed);
+}
+
+/* --- CF8/CFC and CF9 ------------------------------------------------------ */
 
 static uint32_t pci_get_address(struct pci_host *host)
 {
@@ -239,11 +272,10 @@ static void pci_port_write(void *dev, uint64_t offset, unsigned size,
 	if (offset < PCI_PORT_DATA || !(a & PCI_ADDRESS_ENABLE))
 		return;
 	pci_host_config_write(host, a >> 16 & 0xff, a >> 8 & 0xff,
-			      (a & 0xfc) + (offset & 3), size,
-			      (uint32_t)value);
+			      (a & 0xfc) + (offset & 3), size, (uint32_t)value);
 }
 
-/* --- BAR windows ------------------------------------------------------------------------- */
+/* --- BAR windows ---------------------------------------------------------- */
 
 static struct pci_bar *pci_find_bar(struct pci_window *win, uint64_t addr,
 				    unsigned size, uint64_t *offset)
@@ -252,8 +284,8 @@ static struct pci_bar *pci_find_bar(struct pci_window *win, uint64_t addr,
 
 	for (unsigned i = 0; i < host->bar_count; i++) {
 		struct pci_bar *bar = host->bars[i];
-		uint64_t at = atomic_load_explicit(&bar->addr,
-						   memory_order_acquire);
+		uint64_t at =
+			atomic_load_explicit(&bar->addr, memory_order_acquire);
 
 		if (at == UINT64_MAX || (bar->type == PCI_BAR_IO) != win->io)
 			continue;
@@ -277,8 +309,11 @@ static uint64_t pci_window_read(void *opaque, uint64_t offset, unsigned size)
 {
 	struct pci_window *win = opaque;
 	uint64_t at, value = 0;
-	struct pci_bar *bar = pci_find_bar(win, win->base + offset, size, &at);
+	struct pci_bar *bar;
 
+	if (!win->io && pci_in_ecam(win->host, win->base + offset, &at))
+		return pci_ecam_read(win->host, at, size);
+	bar = pci_find_bar(win, win->base + offset, size, &at);
 	if (!bar)
 		return PCI_ALL_ONES;
 	unsigned piece = pci_piece(bar, size);
@@ -297,8 +332,13 @@ static void pci_window_write(void *opaque, uint64_t offset, unsigned size,
 {
 	struct pci_window *win = opaque;
 	uint64_t at;
-	struct pci_bar *bar = pci_find_bar(win, win->base + offset, size, &at);
+	struct pci_bar *bar;
 
+	if (!win->io && pci_in_ecam(win->host, win->base + offset, &at)) {
+		pci_ecam_write(win->host, at, size, value);
+		return;
+	}
+	bar = pci_find_bar(win, win->base + offset, size, &at);
 	if (!bar)
 		return;
 	unsigned piece = pci_piece(bar, size);
@@ -312,18 +352,12 @@ static const struct io_ops pci_port_ops = {
 	.max_size = 4,
 };
 
-static const struct io_ops pci_ecam_ops = {
-	.read = pci_ecam_read,
-	.write = pci_ecam_write,
-	.max_size = 4,
-};
-
 static const struct io_ops pci_window_ops = {
 	.read = pci_window_read,
 	.write = pci_window_write,
 };
 
-/* --- Attaching -------------------------------------------------------------------------------- */
+/* --- Attaching ------------------------------------------------------------ */
 
 int pci_attach(struct pci_host *host, struct pci_dev *pd, unsigned slot,
 	       unsigned func, struct err *err)
@@ -356,20 +390,30 @@ int pci_attach(struct pci_host *host, struct pci_dev *pd, unsigned slot,
 static int pci_attach_bridge(struct pci_host *host, struct err *err)
 {
 	static const struct pci_id id = {
-		.vendor = 0x8086, .device = 0x29c0, .class_code = 0x060000,
+		.vendor = 0x8086,
+		.device = 0x29c0,
+		.class_code = 0x060000,
+		.subsys_vendor = 0x1af4,
+		.subsys = 0x1100,
 	};
 	struct pci_dev *pd = &host->bridge;
+	int rc;
 
 	pci_init(pd, "host bridge", &id);
+	pd->config_written = pci_bridge_written;
 	pci_put(pd->config + PCI_MCH_PCIEXBAR, PCI_ECAM_BASE | 1, 8);
+	pci_put(pd->wmask + PCI_MCH_PCIEXBAR, 0xffc000007ull, 8);
 	for (unsigned i = PCI_MCH_PAM0; i <= PCI_MCH_PAM6; i++)
 		pd->wmask[i] = i == PCI_MCH_PAM0 ? 0x30 : 0x33;
 	pd->config[PCI_MCH_SMRAM] = 0x02;
 	pd->wmask[PCI_MCH_SMRAM] = 0x78;
-	return pci_attach(host, pd, 0, 0, err);
+	rc = pci_attach(host, pd, 0, 0, err);
+	if (rc == 0)
+		pci_bridge_written(pd, 0, PCI_CONFIG_SIZE);
+	return rc;
 }
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life ----------------------------------------------------------------- */
 
 static void pci_host_reset(struct dev *dev)
 {
@@ -416,29 +460,29 @@ static void pci_host_free(struct dev *dev)
 	free(host);
 }
 
-static int pci_map_windows(struct pci_host *host)
+/* The hole between low RAM and the I/O APIC, in which ECAM lies, too. */
+static uint64_t pci_hole_base(struct mem *mem)
 {
-	struct mem *mem = host->env.mem;
+	struct mem_range ram[2];
 
-	host->window[PCI_WINDOW_LOW] = (struct pci_window){
-		host, PCI_MMIO_BASE, PCI_MMIO_END, false };
-	host->window[PCI_WINDOW_MID] = (struct pci_window){
-		host, PCI_MMIO2_BASE, PCI_MMIO2_END, false };
-	host->window[PCI_WINDOW_HIGH] = (struct pci_window){
-		host, PCI_MMIO64_BASE, PCI_MMIO64_END, false };
-	host->window[PCI_WINDOW_IO] = (struct pci_window){
-		host, PCI_IO_BASE, PCI_IO_END, true };
-	for (unsigned i = 0; i < PCI_WINDOW_IO; i++) {
-		struct pci_window *win = &host->window[i];
-		int rc = mem_map_mmio(mem, win->base, win->end - win->base,
-				      &pci_window_ops, win, "pci");
+	mem_ram_ranges(mem, ram);
+	uint64_t end = (ram[0].base + ram[0].size + 0xfffff) & ~0xfffffull;
+	return end > PCI_HOLE_LOWEST ? end : PCI_HOLE_LOWEST;
+}
 
-		if (rc < 0)
-			return rc;
-	}
-	return mem_map_ports(mem, PCI_IO_BASE, PCI_IO_END - PCI_IO_BASE,
-			     &pci_window_ops, &host->window[PCI_WINDOW_IO],
-			     "pci");
+static int pci_map_window(struct pci_host *host, enum pci_windows n,
+			  uint64_t base, uint64_t end)
+{
+	struct pci_window *win = &host->window[n];
+	bool io = n == PCI_WINDOW_IO;
+
+	*win = (struct pci_window){ host, base, end, io };
+	if (io)
+		return mem_map_ports(host->env.mem, (uint16_t)base,
+				     (unsigned)(end - base), &pci_window_ops,
+				     win, "pci");
+	return mem_map_mmio(host->env.mem, base, end - base, &pci_window_ops,
+			    win, "pci");
 }
 
 static int pci_map(struct pci_host *host)
@@ -448,9 +492,15 @@ static int pci_map(struct pci_host *host)
 			       "pci-config");
 
 	if (rc == 0)
-		rc = mem_map_mmio(mem, PCI_ECAM_BASE, PCI_ECAM_SIZE,
-				  &pci_ecam_ops, host, "pci-ecam");
-	return rc ? rc : pci_map_windows(host);
+		rc = pci_map_window(host, PCI_WINDOW_LOW, pci_hole_base(mem),
+				    PCI_MMIO2_END);
+	if (rc == 0)
+		rc = pci_map_window(host, PCI_WINDOW_HIGH, PCI_MMIO64_BASE,
+				    PCI_MMIO64_END);
+	if (rc == 0)
+		rc = pci_map_window(host, PCI_WINDOW_IO, PCI_IO_BASE,
+				    PCI_IO_END);
+	return rc;
 }
 
 int pci_host_new(struct pci_host **out, const struct dev_env *env,
@@ -460,7 +510,8 @@ int pci_host_new(struct pci_host **out, const struct dev_env *env,
 
 	if (!host)
 		return err_set(err, ENOMEM, "no memory for the PCI host");
-	host->dev = (struct dev){ .name = "pci-host", .reset = pci_host_reset,
+	host->dev = (struct dev){ .name = "pci-host",
+				  .reset = pci_host_reset,
 				  .walk = pci_host_walk,
 				  .free = pci_host_free };
 	host->env = *env;

@@ -7,8 +7,10 @@
  *	cf8	 CONFIG_ADDRESS, only as a dword
  *	cf9	 reset control: 06 resets, as a byte
  *	cfc-cff	 CONFIG_DATA, byte, word or dword
- *	PCI_ECAM_BASE	 ECAM, 1 MiB for bus 0 .. PCI_ECAM_BUSES - 1
- *	windows in which BARs answer: see PCI_MMIO*, PCI_IO_* and acpi.c's _CRS
+ *	PCI_ECAM_BASE	 ECAM, 1 MiB for bus 0 .. PCI_ECAM_BUSES - 1, until
+ *			 firmware moves it with PCIEXBAR (60h of the bridge)
+ *	windows in which BARs answer: see PCI_MMIO*, PCI_IO_* and acpi.c's
+ *			 _CRS; all of the hole above low RAM in truth
  *
  * Empty slots and other buses read as all ones.
  *
@@ -25,25 +27,25 @@
 
 #include "dev/pci/pci.h"
 
-#define PCI_ECAM_BASE	0xe0000000ull
-#define PCI_ECAM_BUSES	256
-#define PCI_ECAM_SIZE	(PCI_ECAM_BUSES * 0x100000ull)
-#define PCI_MMIO_BASE	0xc0000000ull /* below ECAM */
-#define PCI_MMIO_END	0xe0000000ull
-#define PCI_MMIO2_BASE	0xf0000000ull /* above ECAM */
-#define PCI_MMIO2_END	0xfec00000ull
+#define PCI_ECAM_BASE   0xe0000000ull
+#define PCI_ECAM_BUSES  256
+#define PCI_ECAM_SIZE   (PCI_ECAM_BUSES * 0x100000ull)
+#define PCI_MMIO_BASE   0xc0000000ull /* below ECAM */
+#define PCI_MMIO_END    0xe0000000ull
+#define PCI_MMIO2_BASE  0xf0000000ull /* above ECAM */
+#define PCI_MMIO2_END   0xfec00000ull
 #define PCI_MMIO64_BASE 0x200000000000ull /* 32 TiB: above any RAM */
-#define PCI_MMIO64_END	0x210000000000ull
-#define PCI_IO_BASE	0x1000u
-#define PCI_IO_END	0x10000u
-#define PCI_SLOTS	32
-#define PCI_FUNCS	8
-#define PCI_PIRQS	4
+#define PCI_MMIO64_END  0x210000000000ull
+#define PCI_IO_BASE     0x1000u
+#define PCI_IO_END      0x10000u
+#define PCI_SLOTS       32
+#define PCI_FUNCS       8
+#define PCI_PIRQS       4
 
 struct pci_host_config {
 	struct irq pirq[PCI_PIRQS]; /* irqs_pirq(0..3) */
 	struct msi_bus msi;
-	struct dev_hook reset;	/* port cf9 */
+	struct dev_hook reset; /* port cf9 */
 };
 
 int pci_host_new(struct pci_host **out, const struct dev_env *env,

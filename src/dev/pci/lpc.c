@@ -39,8 +39,8 @@ static unsigned lpc_route(uint8_t reg)
 static void lpc_config_written(struct pci_dev *pd, unsigned offset,
 			       unsigned size)
 {
-	struct lpc *lpc = (struct lpc *)((char *)pd - offsetof(struct lpc,
-							      pci));
+	struct lpc *lpc =
+		(struct lpc *)((char *)pd - offsetof(struct lpc, pci));
 
 	if (offset + size <= LPC_PIRQ_A || offset > LPC_PIRQ_E + 3)
 		return;
@@ -58,7 +58,9 @@ static void lpc_free(struct dev *dev)
 static void lpc_init(struct lpc *lpc)
 {
 	static const struct pci_id id = {
-		.vendor = 0x8086, .device = 0x2918, .class_code = 0x060100,
+		.vendor = 0x8086,
+		.device = 0x2918,
+		.class_code = 0x060100,
 		.revision = 2,
 	};
 	struct pci_dev *pd = &lpc->pci;
@@ -73,8 +75,8 @@ static void lpc_init(struct lpc *lpc)
 	}
 }
 
-int lpc_new(struct lpc **out, const struct dev_env *env,
-	    struct pci_host *host, struct irqs *irqs, struct err *err)
+int lpc_new(struct lpc **out, const struct dev_env *env, struct pci_host *host,
+	    struct irqs *irqs, struct err *err)
 {
 	struct lpc *lpc = calloc(1, sizeof(*lpc));
 

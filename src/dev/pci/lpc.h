@@ -13,7 +13,7 @@
 
 struct lpc;
 
-int lpc_new(struct lpc **out, const struct dev_env *env,
-	    struct pci_host *host, struct irqs *irqs, struct err *err);
+int lpc_new(struct lpc **out, const struct dev_env *env, struct pci_host *host,
+	    struct irqs *irqs, struct err *err);
 
 #endif

@@ -32,7 +32,7 @@ uint64_t pci_get(const uint8_t *where, unsigned size)
 	return value;
 }
 
-/* --- Building ------------------------------------------------------------------- */
+/* --- Building ------------------------------------------------------------- */
 
 void pci_init(struct pci_dev *pd, const char *name, const struct pci_id *id)
 {
@@ -49,7 +49,8 @@ void pci_init(struct pci_dev *pd, const char *name, const struct pci_id *id)
 	pci_put(pd->wmask + PCI_COMMAND,
 		PCI_COMMAND_IO | PCI_COMMAND_MEM | PCI_COMMAND_MASTER |
 			PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
-			PCI_COMMAND_INTX_OFF, 2);
+			PCI_COMMAND_INTX_OFF,
+		2);
 	pd->wmask[0x0c] = 0xff; /* cache line size: storage only */
 	pd->wmask[PCI_INT_LINE] = 0xff;
 	for (unsigned n = 0; n < PCI_BARS; n++)
@@ -59,7 +60,7 @@ void pci_init(struct pci_dev *pd, const char *name, const struct pci_id *id)
 static bool pci_bar_fits(const struct pci_dev *pd, unsigned n,
 			 enum pci_bar_type type, uint64_t size)
 {
-	uint64_t most = type == PCI_BAR_IO    ? 0x100
+	uint64_t most = type == PCI_BAR_IO      ? 0x100
 			: type == PCI_BAR_MEM32 ? 0x80000000ull
 						: 1ull << 40;
 
@@ -110,7 +111,7 @@ int pci_add_cap(struct pci_dev *pd, uint8_t id, unsigned len)
 	return (int)at;
 }
 
-/* --- BARs and INTx ---------------------------------------------------------------- */
+/* --- BARs and INTx -------------------------------------------------------- */
 
 /* A BAR of all ones is being sized; it answers nowhere then. */
 static uint64_t pci_bar_addr(const struct pci_dev *pd, unsigned n)
@@ -120,8 +121,8 @@ static uint64_t pci_bar_addr(const struct pci_dev *pd, unsigned n)
 	uint64_t value = pci_get(pd->config + PCI_BAR0 + n * 4, width);
 	uint64_t mask = pci_get(pd->wmask + PCI_BAR0 + n * 4, width);
 	uint16_t command = (uint16_t)pci_get(pd->config + PCI_COMMAND, 2);
-	uint16_t need = bar->type == PCI_BAR_IO ? PCI_COMMAND_IO
-						: PCI_COMMAND_MEM;
+	uint16_t need =
+		bar->type == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEM;
 
 	if (bar->type == PCI_BAR_NONE || !(command & need))
 		return UINT64_MAX;
@@ -140,7 +141,7 @@ static bool pci_intx_off(const struct pci_dev *pd)
 	return pci_get(pd->config + PCI_COMMAND, 2) & PCI_COMMAND_INTX_OFF;
 }
 
-/* --- Access ------------------------------------------------------------------------- */
+/* --- Access --------------------------------------------------------------- */
 
 uint32_t pci_config_read(struct pci_dev *pd, unsigned offset, unsigned size)
 {

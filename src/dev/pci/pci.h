@@ -22,32 +22,32 @@
 #include "dev/dev.h"
 
 #define PCI_CONFIG_SIZE 256
-#define PCI_BARS	6
+#define PCI_BARS        6
 
 /* Offsets in a type 0 header (PCI 3.0, figure 6-1). */
-#define PCI_VENDOR_ID	   0x00
-#define PCI_DEVICE_ID	   0x02
-#define PCI_COMMAND	   0x04
-#define PCI_STATUS	   0x06
-#define PCI_REVISION	   0x08
-#define PCI_CLASS	   0x09
-#define PCI_HEADER_TYPE	   0x0e
-#define PCI_BAR0	   0x10
-#define PCI_SUBSYS_VENDOR  0x2c
-#define PCI_SUBSYS_ID	   0x2e
-#define PCI_ROM_BAR	   0x30
-#define PCI_CAP_PTR	   0x34
-#define PCI_INT_LINE	   0x3c
-#define PCI_INT_PIN	   0x3d
+#define PCI_VENDOR_ID     0x00
+#define PCI_DEVICE_ID     0x02
+#define PCI_COMMAND       0x04
+#define PCI_STATUS        0x06
+#define PCI_REVISION      0x08
+#define PCI_CLASS         0x09
+#define PCI_HEADER_TYPE   0x0e
+#define PCI_BAR0          0x10
+#define PCI_SUBSYS_VENDOR 0x2c
+#define PCI_SUBSYS_ID     0x2e
+#define PCI_ROM_BAR       0x30
+#define PCI_CAP_PTR       0x34
+#define PCI_INT_LINE      0x3c
+#define PCI_INT_PIN       0x3d
 
-#define PCI_COMMAND_IO		0x0001
-#define PCI_COMMAND_MEM		0x0002
-#define PCI_COMMAND_MASTER	0x0004
-#define PCI_COMMAND_PARITY	0x0040
-#define PCI_COMMAND_SERR	0x0100
-#define PCI_COMMAND_INTX_OFF	0x0400
-#define PCI_STATUS_INTX		0x0008
-#define PCI_STATUS_CAPS		0x0010
+#define PCI_COMMAND_IO       0x0001
+#define PCI_COMMAND_MEM      0x0002
+#define PCI_COMMAND_MASTER   0x0004
+#define PCI_COMMAND_PARITY   0x0040
+#define PCI_COMMAND_SERR     0x0100
+#define PCI_COMMAND_INTX_OFF 0x0400
+#define PCI_STATUS_INTX      0x0008
+#define PCI_STATUS_CAPS      0x0010
 
 struct pci_host;
 struct pci_dev;
@@ -57,32 +57,32 @@ enum pci_bar_type { PCI_BAR_NONE, PCI_BAR_IO, PCI_BAR_MEM32, PCI_BAR_MEM64 };
 struct pci_bar {
 	enum pci_bar_type type;
 	bool prefetch;
-	uint64_t size;		/* a power of two */
+	uint64_t size; /* a power of two */
 	const struct io_ops *ops;
 	void *opaque;
-	_Atomic uint64_t addr;	/* where it answers now; UINT64_MAX: nowhere */
+	_Atomic uint64_t addr; /* where it answers now; UINT64_MAX: nowhere */
 };
 
 struct pci_id {
 	uint16_t vendor, device;
 	uint16_t subsys_vendor, subsys;
-	uint32_t class_code;	/* class, subclass, interface: 0xccssii */
+	uint32_t class_code; /* class, subclass, interface: 0xccssii */
 	uint8_t revision;
-	uint8_t int_pin;	/* 0: none, 1: INTA, ... */
+	uint8_t int_pin; /* 0: none, 1: INTA, ... */
 };
 
 struct pci_dev {
 	const char *name;
 	struct pci_host *host;
 	uint8_t slot, func;
-	uint8_t config[PCI_CONFIG_SIZE]; /* guarded by the host's mutex */
-	uint8_t wmask[PCI_CONFIG_SIZE];	 /* bits that the guest may write */
-	uint8_t w1c[PCI_CONFIG_SIZE];	 /* bits that writing 1 clears */
+	uint8_t config[PCI_CONFIG_SIZE];   /* guarded by the host's mutex */
+	uint8_t wmask[PCI_CONFIG_SIZE];    /* bits that the guest may write */
+	uint8_t w1c[PCI_CONFIG_SIZE];      /* bits that writing 1 clears */
 	uint8_t defaults[PCI_CONFIG_SIZE]; /* config after reset */
 	struct pci_bar bar[PCI_BARS];
 	unsigned cap_end;
-	bool intx;			 /* guarded by the host's intx_lock */
-	bool intx_off;			 /* the same: command bit 10 */
+	bool intx;     /* guarded by the host's intx_lock */
+	bool intx_off; /* the same: command bit 10 */
 	/*
 	 * After the guest wrote [offset, offset+size) of config space; NULL:
 	 * nothing to do.  Under the host's mutex.
