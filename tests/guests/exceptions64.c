@@ -255,6 +255,63 @@ static void test_io_map(void)
 	*(uint16_t *)(guest_tss + 0x66) = sizeof(guest_tss);
 }
 
+/* --- Alignment: ring 3, CR0.AM and EFLAGS.AC ------------------------------- */
+
+static uint64_t aligned[4] GUEST_USER_DATA;
+
+#define SET_AC	 "pushfq; orl $0x40000, (%%rsp); popfq; "
+#define CLEAR_AC "; pushfq; andl $~0x40000, (%%rsp); popfq"
+
+static void GUEST_USER user_load_ac(unsigned long arg)
+{
+	__asm__ volatile(SET_AC "mov (%0), %%eax" CLEAR_AC
+			 :
+			 : "r"(arg)
+			 : "rax", "memory", "cc");
+}
+
+static void GUEST_USER user_locked_ac(unsigned long arg)
+{
+	__asm__ volatile(SET_AC "lock incq (%0)" CLEAR_AC
+			 :
+			 : "r"(arg)
+			 : "memory", "cc");
+}
+
+static void GUEST_USER user_string_ac(unsigned long arg)
+{
+	void *d = (void *)arg;
+	unsigned long n = 2;
+
+	__asm__ volatile(SET_AC "rep stosw" CLEAR_AC
+			 : "+D"(d), "+c"(n)
+			 : "a"(0)
+			 : "memory", "cc");
+}
+
+static void test_alignment(void)
+{
+	unsigned long at = (unsigned long)aligned;
+
+	guest_check_eq(guest_try_user(user_load_ac, at + 1), GUEST_NO_FAULT,
+		       "misaligned without CR0.AM");
+	write_cr0(read_cr0() | 0x40000);
+	guest_check_eq(guest_try_user(user_load_ac, at + 4), GUEST_NO_FAULT,
+		       "aligned");
+	guest_check_eq(guest_try_user(user_load_ac, at + 2), 17, "misaligned");
+	guest_check_eq(guest_last.error, 0, "error code of #AC");
+	guest_check_eq(guest_try_user(user_locked_ac, at + 4), 17, "locked");
+	guest_check_eq(guest_try_user(user_string_ac, at + 2), GUEST_NO_FAULT,
+		       "aligned string");
+	guest_check_eq(guest_try_user(user_string_ac, at + 1), 17, "string");
+	guest_check_eq(guest_try_user(user_load_ac, 0x7ffffffff001), 14,
+		       "a page fault comes first");
+	write_flags(0x40002);
+	(void)*(volatile uint32_t *)(at + 1); /* ring 0: no check */
+	write_flags(2);
+	write_cr0(read_cr0() & ~0x40000ul);
+}
+
 void guest_main(void)
 {
 	test_faults();
@@ -266,4 +323,5 @@ void guest_main(void)
 	test_ist_address();
 	test_user();
 	test_io_map();
+	test_alignment();
 }

@@ -225,6 +225,13 @@ static uint32_t cpu_mode_fpu(const struct x86_cpu *cpu)
 	return mode;
 }
 
+static uint32_t cpu_mode_user(const struct x86_cpu *cpu)
+{
+	if (cpu->cr0 & X86_CR0_AM && cpu->rflags & X86_FLAG_AC)
+		return X86_MODE_USER | X86_MODE_ALIGN;
+	return X86_MODE_USER;
+}
+
 static bool cpu_breakpoint_armed(const struct x86_cpu *cpu)
 {
 	return cpu->dr[7] & 0xff;
@@ -242,7 +249,7 @@ void x86_mode_changed(struct x86_cpu *cpu)
 		cpu->cpl = 3;
 	}
 	if (cpu->cpl == 3)
-		mode |= X86_MODE_USER;
+		mode |= cpu_mode_user(cpu);
 	else if (cpu->cr4 & X86_CR4_SMAP && cpu->rflags & X86_FLAG_AC)
 		mode |= X86_MODE_AC;
 	if (cpu->rflags & X86_FLAG_TF)
@@ -251,6 +258,8 @@ void x86_mode_changed(struct x86_cpu *cpu)
 		mode |= X86_MODE_IOPL;
 	if (cpu_breakpoint_armed(cpu))
 		mode |= X86_MODE_DEBUG;
+	if (mode & ~cpu->mode & X86_MODE_ALIGN)
+		x86_tlb_flush_all(cpu);
 	cpu->mode = mode;
 }
 

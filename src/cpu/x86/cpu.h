@@ -127,6 +127,8 @@ struct x86_msrs {
 #define X86_MODE_IOPL	 0x1000 /* CLI/STI allowed: CPL <= IOPL */
 #define X86_MODE_DEBUG	 0x2000 /* DR7 arms a breakpoint: single-step inside
 				 * the engine, see "Debug registers" below */
+#define X86_MODE_ALIGN	 0x4000 /* CPL = 3, CR0.AM, EFLAGS.AC: misaligned data
+				 * is #AC; user pages get no TLB entry */
 
 /* Bits of x86_cpu.pending: reasons to leave the fast path. Shared. */
 #define X86_PEND_INTR	0x01 /* the local APIC or PIC may have an interrupt */
@@ -193,6 +195,7 @@ struct x86_cpu {
 	 */
 	uint64_t db_pending;
 	bool watch_pending; /* the same for gdb: VCPU_EXIT_DEBUG */
+	bool bounce_held;   /* holds xm->bounce_lock: mmu.c */
 	uint64_t intr_count, exception_count, halt_count;
 	uint64_t tlb_miss_count, page_walk_count;
 

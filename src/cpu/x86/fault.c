@@ -2,10 +2,12 @@
  * fault.c - raising exceptions: note them in cpu->fault, jump to the engine.
  */
 #include "cpu/x86/cpu.h"
+#include "cpu/x86/mmu.h"
 
 void x86_raise_event(struct x86_cpu *cpu, const struct x86_event *ev)
 {
 	cpu->fault = *ev;
+	x86_rmw_abort(cpu);
 	longjmp(cpu->fault_jmp, 1);
 }
 

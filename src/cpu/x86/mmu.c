@@ -89,6 +89,8 @@ static void tlb_insert(struct x86_cpu *cpu, unsigned kind, uint64_t linear,
 	unsigned slot = kind * X86_TLB_SIZE + i;
 	uint8_t list = global ? X86_TLB_LISTED_GLOBAL : X86_TLB_LISTED_OTHER;
 
+	if (cpu->mode & X86_MODE_ALIGN && kind < X86_TLB_KERNEL_READ)
+		return;
 	linear &= ~MEM_PAGE_MASK;
 	if (!(t->listed[slot] & list)) {
 		t->listed[slot] |= list;
@@ -186,6 +188,16 @@ static void mmu_check_canonical(struct x86_cpu *cpu, uint64_t linear,
 		return;
 	x86_raise_error(cpu, mmu_is_stack(cpu->insn) ? X86_VEC_SS : X86_VEC_GP,
 			0);
+}
+
+/* SDM 3A 6.15, interrupt 17.  Larger operands have checks of their own. */
+static void mmu_check_aligned(struct x86_cpu *cpu, uint64_t linear,
+			      unsigned len, unsigned kind)
+{
+	if (!(cpu->mode & X86_MODE_ALIGN) || kind >= X86_TLB_KERNEL_READ)
+		return;
+	if ((len == 2 || len == 4 || len == 8) && linear & (len - 1))
+		x86_raise_error(cpu, X86_VEC_AC, 0);
 }
 
 static void mmu_translate_or_raise(struct x86_cpu *cpu, uint64_t linear,
@@ -346,6 +358,7 @@ static void mmu_read(struct x86_cpu *cpu, uint64_t linear, void *buf,
 	mmu_translate_or_raise(cpu, linear, kind, &p);
 	if (n < len)
 		mmu_translate_or_raise(cpu, linear + n, kind, &q);
+	mmu_check_aligned(cpu, linear, len, kind);
 	mmu_read_piece(cpu, linear, &p, buf, n);
 	if (n < len)
 		mmu_read_piece(cpu, linear + n, &q, (uint8_t *)buf + n,
@@ -362,6 +375,7 @@ static void mmu_write(struct x86_cpu *cpu, uint64_t linear, const void *buf,
 	mmu_translate_or_raise(cpu, linear, kind, &p);
 	if (n < len)
 		mmu_translate_or_raise(cpu, linear + n, kind, &q);
+	mmu_check_aligned(cpu, linear, len, kind);
 	mmu_write_piece(cpu, linear, &p, buf, n);
 	if (n < len)
 		mmu_write_piece(cpu, linear + n, &q, (const uint8_t *)buf + n,
@@ -489,6 +503,10 @@ void *x86_rmw_begin(struct x86_cpu *cpu, struct x86_rmw *r, uint64_t linear,
 	r->size = size;
 	mmu_check_canonical(cpu, linear, size);
 	mmu_translate_or_raise(cpu, linear, kind, &p);
+	if (mmu_in_page(linear, size) < size)
+		mmu_translate_or_raise(cpu, linear + mmu_in_page(linear, size),
+				       kind, &q);
+	mmu_check_aligned(cpu, linear, size, kind);
 	if (mmu_in_page(linear, size) == size && p.what != MMU_DEVICE) {
 		if (p.what == MMU_WATCHED)
 			mmu_note_breakpoints(cpu, linear, size, true);
@@ -496,11 +514,9 @@ void *x86_rmw_begin(struct x86_cpu *cpu, struct x86_rmw *r, uint64_t linear,
 			r->code_gpa = p.gpa;
 		return p.host;
 	}
-	if (mmu_in_page(linear, size) < size)
-		mmu_translate_or_raise(cpu, linear + mmu_in_page(linear, size),
-				       kind, &q);
 	r->bounced = true;
 	pthread_mutex_lock(&cpu->xm->bounce_lock);
+	cpu->bounce_held = true;
 	mmu_read(cpu, linear, r->buf, size, kind);
 	return r->buf;
 }
@@ -510,7 +526,7 @@ void x86_rmw_end(struct x86_cpu *cpu, struct x86_rmw *r)
 	if (r->bounced) {
 		mmu_write(cpu, r->linear, r->buf, r->size,
 			  x86_tlb_kind(cpu) | 1);
-		pthread_mutex_unlock(&cpu->xm->bounce_lock);
+		x86_rmw_abort(cpu);
 	} else if (r->code_gpa != UINT64_MAX) {
 		mmu_code_written(cpu, r->code_gpa, r->size);
 	}
@@ -519,7 +535,19 @@ void x86_rmw_end(struct x86_cpu *cpu, struct x86_rmw *r)
 void x86_rmw_cancel(struct x86_cpu *cpu, struct x86_rmw *r)
 {
 	if (r->bounced)
-		pthread_mutex_unlock(&cpu->xm->bounce_lock);
+		x86_rmw_abort(cpu);
+}
+
+/*
+ * The operand was translated before the lock was taken, but another vCPU may
+ * change the page tables since, so that reading or writing it raises.
+ */
+void x86_rmw_abort(struct x86_cpu *cpu)
+{
+	if (!cpu->bounce_held)
+		return;
+	cpu->bounce_held = false;
+	pthread_mutex_unlock(&cpu->xm->bounce_lock);
 }
 
 void *x86_span(struct x86_cpu *cpu, uint64_t linear, uint64_t len, bool write,
@@ -535,6 +563,8 @@ void *x86_span(struct x86_cpu *cpu, uint64_t linear, uint64_t len, bool write,
 		return host;
 	mmu_check_canonical(cpu, linear, 1);
 	mmu_translate_or_raise(cpu, linear, kind, &p);
+	if (cpu->mode & X86_MODE_ALIGN)
+		return NULL; /* each element is checked */
 	return p.what == MMU_RAM ? p.host : NULL;
 }
 
@@ -544,7 +574,7 @@ void *x86_tlb_fill(struct x86_cpu *cpu, uint64_t linear, unsigned size,
 	struct mmu_page p;
 	uint32_t error;
 
-	if (mmu_in_page(linear, size) < size)
+	if (mmu_in_page(linear, size) < size || cpu->mode & X86_MODE_ALIGN)
 		return NULL;
 	if (x86_long_mode(cpu) && !x86_canonical(cpu, linear))
 		return NULL;

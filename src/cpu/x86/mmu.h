@@ -108,6 +108,8 @@ struct x86_rmw {
 void *x86_rmw_begin(struct x86_cpu *cpu, struct x86_rmw *r, uint64_t linear,
 		    unsigned size);
 void x86_rmw_end(struct x86_cpu *cpu, struct x86_rmw *r);
+/* Lets others go on if a fault comes in between after all: fault.c. */
+void x86_rmw_abort(struct x86_cpu *cpu);
 /* Gives the operand up unwritten (CMPXCHG may still write; this does not). */
 void x86_rmw_cancel(struct x86_cpu *cpu, struct x86_rmw *r);
 
