@@ -209,6 +209,9 @@ void vm_power_button(struct vm *vm)
 	pc_power_button(vm);
 }
 
+/* 146 years: sums with timers' periods stay far from overflow. */
+#define VM_CLOCK_MAX (1ull << 62)
+
 static void vm_walk_clock(struct vm *vm, struct walk *w)
 {
 	uint64_t now = vclock_now(vm->env.clock);
@@ -217,7 +220,9 @@ static void vm_walk_clock(struct vm *vm, struct walk *w)
 		return;
 	walk_u64(w, "now", &now);
 	walk_end(w);
-	if (walk_restoring(w))
+	if (now > VM_CLOCK_MAX)
+		walk_fail(w, "clock: no guest is that old");
+	else if (walk_restoring(w))
 		vclock_set(vm->env.clock, now);
 }
 
