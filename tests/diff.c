@@ -197,6 +197,11 @@ static int diff_setup(struct diff_run *run)
 {
 	struct diff_rand r;
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	fprintf(stderr, "diff: wild pointers of cases would hit the "
+			"sanitizer's shadow memory\n");
+	return 77;
+#endif
 	if (!diff_host_can()) {
 		fprintf(stderr, "diff: this host has no AVX or FSGSBASE\n");
 		return 77; /* skipped */

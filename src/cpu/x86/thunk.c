@@ -282,6 +282,16 @@ static void thunk_save_faulted_x87(struct x86_cpu *cpu)
 	memcpy(cpu->fpu.b + FPU_ST, area.b + FPU_ST, 128);
 }
 
+/* Empty registers and the usual FCW for C code; FNINIT is the slow way. */
+static void thunk_clean_x87(const struct x86_cpu *cpu)
+{
+	if (fpu_get16(cpu, FPU_FSW) & FPU_FSW_ES ||
+	    fpu_get16(cpu, FPU_FCW) != FPU_FCW_INIT)
+		__asm__ volatile("fninit");
+	else
+		__asm__ volatile("emms");
+}
+
 /* Loads and saves all of the x87 and SSE state, with its MXCSR. */
 static uint64_t thunk_run_fxstate(struct x86_cpu *cpu,
 				  const struct x86_insn *insn,
@@ -295,6 +305,8 @@ static uint64_t thunk_run_fxstate(struct x86_cpu *cpu,
 
 	if (ret & THUNK_FAULT)
 		thunk_save_faulted_x87(cpu);
+	else
+		thunk_clean_x87(cpu);
 	fpu_set32(cpu, FPU_MXCSR, _mm_getcsr());
 	fpu_set32(cpu, FPU_MXCSR_MASK, FPU_MXCSR_VALID);
 	thunk_host_mxcsr(fpu_get32(cpu, FPU_MXCSR));

@@ -12,7 +12,7 @@
  *	  mov rax, [rdx]		  mov rax, [rdx]
  *	  <instruction>			  <instruction>
  *	  mov [rdx], rax		  mov [rdx], rax
- *	  movups [rdi+N], xmmN		  fxsave64 [rdi]; fninit
+ *	  movups [rdi+N], xmmN		  fxsave64 [rdi]
  *	  pushfq; pop rax (or xor)	  pushfq; pop rax (or xor)
  *	  ret				  ret
  *
@@ -364,7 +364,7 @@ static void thunk_put_store(struct thunk_buf *c, const struct thunk *t,
 	else if (t->gpr_index != THUNK_NONE)
 		THUNK_PUT(c, 0x48, 0x89, 0x02); /* mov [rdx], rax */
 	if (t->flags & THUNK_FXSTATE)
-		THUNK_PUT(c, 0x48, 0x0f, 0xae, 0x07, 0xdb, 0xe3);
+		THUNK_PUT(c, 0x48, 0x0f, 0xae, 0x07); /* FXSAVE64 [rdi] */
 	else
 		for (unsigned i = 0; i < 4; i++)
 			if (insn->o[i].kind == X86_OPND_VEC &&
