@@ -49,7 +49,7 @@ rootfs_source()
 {
 	awk 'BEGIN {
 	print "struct item { int key, value; struct item *next; };"
-	for (i = 0; i < 600; i++) {
+	for (i = 0; i < 2500; i++) {
 		printf "static int table%d[8] = { %d, %d, %d };\n", i, i,
 			i * 7 % 31, i * i % 97
 		printf "int work%d(struct item *p, int n)\n{\n", i

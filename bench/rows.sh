@@ -49,8 +49,9 @@ one_row()
 		command_row gzip 3 "$busybox" gzip -c "$tmp/text"
 		;;
 	tcc)
-		command_row tcc 3 $loader "$root/usr/bin/tcc" -c \
-			"$data/generated.c" -o "$tmp/out.o"
+		command_row tcc 2 sh -c '"$@" && cat "$0"' "$tmp/out.o" \
+			$loader "$root/usr/bin/tcc" -c "$data/generated.c" \
+			-o "$tmp/out.o"
 		;;
 	lua) command_row lua 2 $loader "$root/usr/bin/lua5.4" "$data/work.lua" ;;
 	cold) python_row cold 1 ;;

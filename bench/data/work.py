@@ -35,10 +35,10 @@ def numbers(count, seed=1):
 
 def main():
     tree = Node(1 << 23)
-    for n in numbers(1500):
+    for n in numbers(800):
         tree.insert(n)
     keys = list(tree.walk())
-    words = ["w%x" % (n % 997) for n in numbers(8000, 7)]
+    words = ["w%x" % (n % 997) for n in numbers(5000, 7)]
     count = {}
     for word in words:
         count[word] = count.get(word, 0) + 1
