@@ -213,6 +213,23 @@ uint64_t stack_pop(struct x86_cpu *cpu, struct stack *st, unsigned size)
 	return x86_load(cpu, linear, size);
 }
 
+void *stack_above(struct x86_cpu *cpu, const struct stack *st, unsigned bytes)
+{
+	if (!st->is64)
+		return NULL;
+	return x86_tlb_lookup(cpu, st->sp, bytes, x86_tlb_kind(cpu));
+}
+
+void *stack_below(struct x86_cpu *cpu, const struct stack *st, unsigned bytes)
+{
+	unsigned kind = stack_is_inner(cpu, st) ? X86_TLB_KERNEL_READ
+						: x86_tlb_kind(cpu);
+
+	if (!st->is64)
+		return NULL;
+	return x86_tlb_lookup(cpu, st->sp - bytes, bytes, kind | 1);
+}
+
 void stack_commit(struct x86_cpu *cpu, const struct stack *st)
 {
 	uint64_t *rsp = &cpu->gpr[X86_RSP];

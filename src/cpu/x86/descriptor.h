@@ -164,6 +164,12 @@ void stack_init64(struct stack *st, uint64_t sp, unsigned cpl);
 void stack_push(struct x86_cpu *cpu, struct stack *st, uint64_t value,
 		unsigned size);
 uint64_t stack_pop(struct x86_cpu *cpu, struct stack *st, unsigned size);
+/*
+ * Host address of the `bytes` above (pop) or below (push) the top, if the TLB
+ * has them, else NULL: for 64-bit frames in one go.  SP does not move.
+ */
+void *stack_above(struct x86_cpu *cpu, const struct stack *st, unsigned bytes);
+void *stack_below(struct x86_cpu *cpu, const struct stack *st, unsigned bytes);
 /* Stores SP with its width; not SS. */
 void stack_commit(struct x86_cpu *cpu, const struct stack *st);
 

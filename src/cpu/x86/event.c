@@ -234,6 +234,26 @@ static void event_protected(struct x86_cpu *cpu, struct event_frame *f)
 	event_commit(cpu, f, &st);
 }
 
+/* The same frame for long mode, stored in one go where the TLB has its page. */
+static void event_push_frame64(struct x86_cpu *cpu, const struct event_frame *f,
+			       struct stack *st)
+{
+	const uint64_t frame[] = {
+		f->ev->error, cpu->rip,          cpu->seg[X86_CS].sel,
+		f->flags,     cpu->gpr[X86_RSP], cpu->seg[X86_SS].sel,
+	};
+	unsigned skip = f->ev->has_error ? 0 : 8;
+	unsigned bytes = sizeof(frame) - skip;
+	void *p = stack_below(cpu, st, bytes);
+
+	if (!p) {
+		event_push_frame(cpu, f, st, true);
+		return;
+	}
+	memcpy(p, (const char *)frame + skip, bytes);
+	st->sp -= bytes;
+}
+
 /* SDM 3A 6.14.2 to 6.14.5: the stack is always switched or aligned. */
 static void event_long(struct x86_cpu *cpu, struct event_frame *f)
 {
@@ -246,7 +266,7 @@ static void event_long(struct x86_cpu *cpu, struct event_frame *f)
 	else if (f->cpl != cpu->cpl)
 		rsp = task_stack64(cpu, f->cpl);
 	stack_init64(&st, rsp & ~15ull, f->cpl);
-	event_push_frame(cpu, f, &st, true);
+	event_push_frame64(cpu, f, &st);
 	event_commit(cpu, f, &st);
 }
 

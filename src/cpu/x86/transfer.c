@@ -10,6 +10,8 @@
  */
 #include "cpu/x86/descriptor.h"
 
+#include <string.h>
+
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/segment.h"
 #include "cpu/x86/vme.h"
@@ -405,16 +407,38 @@ void x86_ret_far(struct x86_cpu *cpu, unsigned opsize, unsigned pop_bytes)
 
 struct transfer_frame {
 	struct stack st;
-	uint64_t rip, flags;
-	uint16_t cs;
+	uint64_t rip, flags, sp;
+	uint16_t cs, ss;
 	unsigned size;
+	bool whole; /* sp and ss were popped, too */
 };
+
+/* IRETQ's frame, read in one go where the TLB has its page. */
+static bool transfer_pop_frame64(struct x86_cpu *cpu, struct transfer_frame *f)
+{
+	uint64_t frame[5];
+	const void *p = stack_above(cpu, &f->st, sizeof(frame));
+
+	if (!p)
+		return false;
+	memcpy(frame, p, sizeof(frame));
+	f->st.sp += sizeof(frame);
+	f->rip = frame[0];
+	f->cs = frame[1];
+	f->flags = frame[2];
+	f->sp = frame[3];
+	f->ss = frame[4];
+	return true;
+}
 
 static void transfer_pop_frame(struct x86_cpu *cpu, struct transfer_frame *f,
 			       unsigned opsize)
 {
 	f->size = opsize;
 	stack_current(cpu, &f->st);
+	f->whole = opsize == 8 && transfer_pop_frame64(cpu, f);
+	if (f->whole)
+		return;
 	f->rip = stack_pop(cpu, &f->st, opsize);
 	f->cs = stack_pop(cpu, &f->st, opsize);
 	f->flags = stack_pop(cpu, &f->st, opsize);
@@ -493,13 +517,20 @@ static void transfer_iret_vm86(struct x86_cpu *cpu, struct transfer_frame *f)
 	cpu->gpr[X86_RSP] = sp;
 }
 
+static void transfer_pop_stack(struct x86_cpu *cpu, struct transfer_frame *f)
+{
+	if (f->whole)
+		return;
+	f->sp = stack_pop(cpu, &f->st, f->size);
+	f->ss = stack_pop(cpu, &f->st, f->size);
+}
+
 static void transfer_iret_protected(struct x86_cpu *cpu,
 				    struct transfer_frame *f)
 {
 	uint64_t mask = transfer_iret_mask(cpu, f->size);
 	bool with_stack = x86_code64(cpu) || (f->cs & 3) != cpu->cpl;
 	struct x86_seg cs, ss;
-	uint64_t sp;
 
 	transfer_return_cs(cpu, f->cs, f->rip, &cs);
 	if (!with_stack) {
@@ -508,10 +539,9 @@ static void transfer_iret_protected(struct x86_cpu *cpu,
 		x86_set_rflags(cpu, f->flags, mask);
 		return;
 	}
-	sp = stack_pop(cpu, &f->st, f->size);
-	transfer_return_ss(cpu, stack_pop(cpu, &f->st, f->size), &cs, f->cs & 3,
-			   &ss);
-	transfer_commit_outer(cpu, &cs, f->rip, &ss, sp);
+	transfer_pop_stack(cpu, f);
+	transfer_return_ss(cpu, f->ss, &cs, f->cs & 3, &ss);
+	transfer_commit_outer(cpu, &cs, f->rip, &ss, f->sp);
 	x86_set_rflags(cpu, f->flags, mask);
 }
 
