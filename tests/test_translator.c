@@ -86,6 +86,11 @@ PROGRAM(vector, "movq %rax, %xmm0; movq %rbx, %xmm1; pxor %xmm2, %xmm2;"
 		"vpaddd %ymm0, %ymm1, %ymm5; vmovdqu %ymm5, 96(%rdi);"
 		"vpxor 90(%rdi), %ymm5, %ymm6; cvttsd2si %xmm3, %r15;"
 		"movups %xmm6, 4090(%rdi); andn %r10, %r11, %r14; vzeroupper")
+PROGRAM(bits, "lock btrq $4, 8(%rdi); lock btsl $9, 16(%rdi); btcw $3, 24(%rdi);"
+	      "btq $70, 8(%rdi); btr %rcx, %rax; bts %r10, %r11;"
+	      "mov $1000, %edx; bt %rdx, (%rdi); lock bts %rdx, (%rdi);"
+	      "mov $-77, %r14; btr %r14, 64(%rdi); btcl %r14d, 64(%rdi);"
+	      "mov $35, %r10d; lock btsw %r10w, 128(%rdi)")
 PROGRAM(divide, "mov $100, %eax; xor %edx, %edx; mov $7, %r10d; div %r10d;"
 		"mov %rax, %r14; cqo; idivq %r14; mul %r11; imul $9, %r15, %r9")
 PROGRAM(modify, "lea 1f+1(%rip), %rsi; mov $3, %ecx;"
@@ -97,7 +102,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_arith),	 cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_loop),	 cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_crossing), cmocka_unit_test(test_vector),
-		cmocka_unit_test(test_divide),	 cmocka_unit_test(test_modify),
+		cmocka_unit_test(test_divide),	 cmocka_unit_test(test_bits),
+			 cmocka_unit_test(test_modify),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,8 +7,8 @@
  * everything is dropped and translated again as it is needed.
  *
  * Invalidation takes a block out of the hash, points the jumps that were
- * linked to it back at their exits, and overwrites its checked entry with a
- * jump to the failing path, which is all that the jump cache can lead to.
+ * linked to it back at their exits, clears its slot in the jump cache, and
+ * overwrites its checked entry, to which a vCPU may be on its way.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -239,6 +239,22 @@ void xl_add(struct xl *x, struct xl_block *b)
 	x->blocks++;
 }
 
+bool xl_add_note(struct xl *x, struct xl_block *b, struct xl_page *page,
+		 unsigned len)
+{
+	struct xl_block *note = xl_alloc(x, sizeof(*note));
+
+	if (!note)
+		return false;
+	note->page = page;
+	note->len = len;
+	note->noted_for = b;
+	note->next_page = page->blocks;
+	page->blocks = note;
+	phys_find(x, page->gpa)->granules |= granule_mask(0, len);
+	return true;
+}
+
 struct xl_block *xl_block_at(struct xl *x, const uint8_t *pc, uint16_t *guest)
 {
 	unsigned lo = 0, hi = x->order_count, i;
@@ -289,7 +305,7 @@ static void links_cut(struct xl *x, struct xl_block *b)
 		asm_patch(l->site, x->a.rx_delta, l->unlinked);
 	}
 	b->in = NULL;
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < b->link_count; i++) {
 		l = &b->out[i];
 		if (!l->to)
 			continue;
@@ -303,10 +319,22 @@ static void links_cut(struct xl *x, struct xl_block *b)
 /* --- Invalidation
  * ------------------------------------------------------------------ */
 
+static void jump_forget(struct xl *x, const struct xl_block *b)
+{
+	uint64_t linear = b->page->linear + b->offset;
+	unsigned i = linear & (X86_JUMP_SLOTS - 1);
+	struct x86_jump *j = &x->cpu->jump[xl_code_kind(b->page->mode)][i];
+
+	if (j->neg_rip == -linear && j->host == (uintptr_t)b->host)
+		j->neg_rip = i ? 0 : 1;
+}
+
 static void block_kill(struct xl *x, struct xl_block *b)
 {
 	struct xl_block **at = hash_slot(x, b->page->id, b->offset);
 	struct xl_asm a = x->a;
+
+	jump_forget(x, b);
 
 	while (*at != b)
 		at = &(*at)->next_hash;
@@ -320,6 +348,19 @@ static void block_kill(struct xl *x, struct xl_block *b)
 	asm_jmp(&a, x->glue.exit[XL_EXIT_RIP]);
 }
 
+/* The block of another page that has bytes here. */
+static void noted_kill(struct xl *x, struct xl_block *b)
+{
+	struct xl_block **at = &b->page->blocks;
+
+	if (b->dead)
+		return;
+	while (*at != b)
+		at = &(*at)->next_page;
+	*at = b->next_page;
+	block_kill(x, b);
+}
+
 static void page_invalidate(struct xl *x, struct xl_page *p, unsigned from,
 			    unsigned to)
 {
@@ -328,7 +369,10 @@ static void page_invalidate(struct xl *x, struct xl_page *p, unsigned from,
 	while ((b = *at)) {
 		if (b->offset < to && from < b->offset + b->len) {
 			*at = b->next_page;
-			block_kill(x, b);
+			if (b->noted_for)
+				noted_kill(x, b->noted_for);
+			else
+				block_kill(x, b);
 		} else {
 			at = &b->next_page;
 		}

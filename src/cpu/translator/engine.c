@@ -89,6 +89,10 @@ static void xl_watch_mode(struct xl *x)
 	uint32_t mode =
 		x->cpu->mode & XL_MODE_KEY & ~(X86_MODE_USER | X86_MODE_AC);
 
+	if ((x->cpu->cr4 & (X86_CR4_TSD | X86_CR4_SMAP)) != x->cr4) {
+		x->cr4 = x->cpu->cr4 & (X86_CR4_TSD | X86_CR4_SMAP);
+		xl_flush(x);
+	}
 	if (mode == x->map_mode)
 		return;
 	x->map_mode = mode;
@@ -96,14 +100,37 @@ static void xl_watch_mode(struct xl *x)
 	xl_jump_flush(x);
 }
 
+/* The record of the page behind, for an instruction that reaches into it. */
+static struct xl_page *xl_next_page(struct xl *x, const struct xl_page *page,
+				    const uint8_t **bytes)
+{
+	uint64_t linear = page->linear + MEM_PAGE_SIZE;
+	uint64_t gpa = x86_fetch_gpa_quiet(x->cpu, linear);
+
+	*bytes = NULL;
+	if (gpa == UINT64_MAX)
+		return NULL;
+	*bytes = mem_host(x->cpu->mem, gpa, MEM_PAGE_SIZE);
+	if (!*bytes)
+		return NULL;
+	return xl_page_get(x, linear, gpa, page->mode & ~XL_MODE_SINGLE);
+}
+
 static struct xl_block *xl_make_block(struct xl *x, struct xl_page *page,
 				      unsigned offset)
 {
-	const uint8_t *bytes;
+	const uint8_t *bytes, *next_bytes = NULL;
+	struct xl_page *next = NULL;
 
+	/* The most that a block's instructions can span. */
+	if (offset + PLAN_INSNS * X86_INSN_MAX > MEM_PAGE_SIZE) {
+		next = xl_next_page(x, page, &next_bytes);
+		if (!next)
+			next_bytes = NULL;
+	}
 	x86_mark_code(x->cpu, page->gpa);
 	bytes = mem_host(x->cpu->mem, page->gpa, MEM_PAGE_SIZE);
-	return xl_translate(x, page, offset, bytes);
+	return xl_translate(x, page, offset, bytes, next, next_bytes);
 }
 
 /* The block at rip; NULL: rip cannot be fetched from RAM. */
@@ -111,9 +138,11 @@ static struct xl_block *xl_lookup(struct xl *x)
 {
 	struct x86_cpu *cpu = x->cpu;
 	uint64_t gpa = x86_fetch_gpa_quiet(cpu, cpu->rip);
+	uint32_t single = x->single_next ? XL_MODE_SINGLE : 0;
 	struct xl_block *b = NULL;
 	struct xl_page *page;
 
+	x->single_next = false;
 	if (gpa == UINT64_MAX ||
 	    !mem_host(cpu->mem, gpa & ~MEM_PAGE_MASK, MEM_PAGE_SIZE))
 		return NULL;
@@ -121,7 +150,7 @@ static struct xl_block *xl_lookup(struct xl *x)
 	while (!b) {
 		page = xl_page_get(x, cpu->rip & ~MEM_PAGE_MASK,
 				   gpa & ~MEM_PAGE_MASK,
-				   cpu->mode & XL_MODE_KEY);
+				   (cpu->mode & XL_MODE_KEY) | single);
 		if (page)
 			b = xl_find(x, page, gpa & MEM_PAGE_MASK);
 		if (page && !b)
@@ -129,7 +158,9 @@ static struct xl_block *xl_lookup(struct xl *x)
 		if (!b)
 			xl_flush(x);
 	}
-	x86_code_map_set(cpu, cpu->rip, xl_code_kind(cpu->mode), page->id);
+	if (!single)
+		x86_code_map_set(cpu, cpu->rip, xl_code_kind(cpu->mode),
+				 page->id);
 	return b;
 }
 
@@ -172,8 +203,9 @@ static enum xl_next xl_came_back(struct xl *x, enum xl_exit why,
 		return arg ? XL_NEXT_INTERPRET : XL_NEXT_BLOCK;
 	default:
 		at = xl_block_at(x, (const uint8_t *)(uintptr_t)arg, &guest);
-		cpu->rip = at->page->linear + guest;
-		return XL_NEXT_INTERPRET;
+		cpu->rip = at->page->linear + (guest & ~XL_PC_GROUP);
+		x->single_next = guest & XL_PC_GROUP;
+		return x->single_next ? XL_NEXT_BLOCK : XL_NEXT_INTERPRET;
 	}
 }
 
@@ -181,7 +213,7 @@ static enum xl_next xl_came_back(struct xl *x, enum xl_exit why,
 static bool xl_may_link(const struct xl *x, const struct xl_link *l)
 {
 	return !x->lockstep && !l->from->dead && l->target == x->cpu->rip &&
-	       l->from->page->mode == (x->cpu->mode & XL_MODE_KEY);
+	       l->mode == (x->cpu->mode & XL_MODE_KEY);
 }
 
 /* Runs translated code from cpu->rip; link: the jump that led there, if any,
@@ -370,6 +402,12 @@ static int xl_vcpu_init(struct x86_cpu *cpu, struct err *err)
 	cpu->word[XL_VEC_OFF] = 1;
 	cpu->word[XL_SELF] = (uintptr_t)cpu;
 	cpu->word[XL_HOST_MXCSR] = XL_HOST_MXCSR_VALUE;
+	cpu->word[XL_MASK_NOT_IF] = ~X86_FLAG_IF;
+	cpu->word[XL_MASK_NOT_DF] = ~X86_FLAG_DF;
+	cpu->word[XL_MASK_63] = 63;
+	cpu->word[XL_MASK_31] = 31;
+	cpu->word[XL_MASK_ARITH] = X86_FLAGS_ARITH;
+	cpu->word[XL_MASK_NOT_ARITH] = ~X86_FLAGS_ARITH;
 	xl_glue_make(x);
 	cpu->park_vectors = x->glue.park;
 	return 0;

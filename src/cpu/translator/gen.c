@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cpu/interpreter/interp.h"
+#include "cpu/x86/sync.h"
 
 const uint8_t xl_map[16] = {
 	[X86_RAX] = H_RAX,  [X86_RCX] = H_R14,  [X86_RDX] = H_RDX,
@@ -69,6 +70,8 @@ void gen_lea(struct xl_gen *g, const struct x86_insn *insn, unsigned dst)
 	if (insn->base != X86_NO_REG)
 		rm.base = gen_read(g, insn->base, XL_T0);
 	if (insn->index != X86_NO_REG) {
+		if (xl_map[insn->index] == H_NONE)
+			gen_t1_changed(g);
 		rm.index = gen_read(g, insn->index, XL_T1);
 		rm.scale = insn->scale;
 	}
@@ -91,6 +94,7 @@ unsigned gen_address(struct xl_gen *g, const struct x86_insn *insn)
 		return xl_map[insn->base];
 	gen_lea(g, insn, XL_T0);
 	if (gen_has_segment(insn)) {
+		gen_t1_changed(g);
 		asm_load(g->a, XL_T1,
 			 RM_GS(XL_OFF(seg) +
 			       (int32_t)(insn->seg * sizeof(struct x86_seg) +
@@ -108,7 +112,7 @@ struct xl_slow *gen_slow(struct xl_gen *g, uint8_t *site)
 	struct xl_slow *s = &g->slow[g->slow_count++];
 
 	s->site = site;
-	s->guest = g->rip & MEM_PAGE_MASK;
+	s->guest = g->rip - g->page->linear;
 	return s;
 }
 
@@ -128,7 +132,8 @@ static void gen_pc(struct xl_gen *g, unsigned guest)
  *	jmp	miss
  * hit:	mov	t1, gs:[t1 * 8 + addend]
  */
-struct xl_rm gen_check(struct xl_gen *g, unsigned ea, unsigned size, bool write)
+struct xl_slow *gen_check(struct xl_gen *g, unsigned ea, unsigned size,
+			  bool write)
 {
 	unsigned kind = g->tlb_kind | write;
 	int32_t at = (int32_t)(kind * X86_TLB_SIZE * 8);
@@ -136,6 +141,7 @@ struct xl_rm gen_check(struct xl_gen *g, unsigned ea, unsigned size, bool write)
 	struct xl_slow *s;
 	uint8_t *hit;
 
+	gen_t1_changed(g);
 	asm_shrx(a, XL_T1, ea, XL_SHIFT);
 	asm_op(a, OP(1, 0xb7), XL_T1, RM_REG(XL_T1));
 	asm_load(a, XL_CX, RM_GS8(XL_T1, XL_OFF(tlb.neg) + at));
@@ -147,17 +153,126 @@ struct xl_rm gen_check(struct xl_gen *g, unsigned ea, unsigned size, bool write)
 	s->what = XL_SLOW_MISS;
 	s->back = asm_here(a);
 	s->kind = kind;
-	s->log2 = __builtin_ctz(size);
+	s->size = size;
 	s->ea = ea;
+	s->group = false;
 	asm_load(a, XL_T1, RM_GS8(XL_T1, XL_OFF(tlb.addend) + at));
-	return RM_SIB(ea, XL_T1, 0, 0);
+	return s;
 }
 
 static void gen_slow_miss(struct xl_gen *g, const struct xl_slow *s)
 {
+	const struct xl_glue *glue = &g->x->glue;
+
 	asm_mov_rr(g->a, XL_T0, s->ea);
-	asm_call(g->a, g->x->glue.miss[s->kind][s->log2]);
+	asm_mov_imm(g->a, XL_CX, (uint32_t)s->kind << 16 | s->size);
+	asm_call(g->a, s->group ? glue->group_miss : glue->miss);
 	asm_jmp(g->a, s->back);
+}
+
+/* --- Memory operands
+ * ---------------------------------------------------------- */
+
+/* Where an access lies: base register and constant, or a constant alone. */
+struct gen_place {
+	unsigned base; /* host register; H_NONE: none */
+	uint64_t disp;
+};
+
+static bool gen_fits32(uint64_t v)
+{
+	return (int64_t)v == (int32_t)v;
+}
+
+static int32_t gen_group_word(unsigned group)
+{
+	return XL_WORD(XL_GROUP + group);
+}
+
+/* The first access of a group: one check for all of them. */
+static struct xl_rm gen_group_first(struct xl_gen *g,
+				    const struct plan_access *acc,
+				    const struct gen_place *at)
+{
+	const struct plan_group *group = &g->plan.group[acc->group];
+	uint64_t up = acc->offset - group->lo; /* from the lowest byte */
+	unsigned ea = at->base;
+
+	if (at->base == H_NONE) {
+		asm_mov_imm(g->a, XL_T0, at->disp - up);
+		ea = XL_T0;
+	} else if (at->disp != up) {
+		asm_lea(g->a, XL_T0,
+			RM_MEM(at->base, (int32_t)(at->disp - up)));
+		ea = XL_T0;
+	}
+	gen_check(g, ea, group->hi - group->lo, group->write)->group =
+		group->count > 1;
+	if (group->count > 1)
+		asm_store(g->a, RM_GS(gen_group_word(acc->group)), XL_T1);
+	g->groups_ready |= 1u << acc->group;
+	g->t1_group = acc->group;
+	return RM_SIB(ea, XL_T1, 0, (int32_t)up);
+}
+
+/* A later one: the addend is known. */
+static struct xl_rm gen_group_next(struct xl_gen *g,
+				   const struct plan_access *acc,
+				   const struct gen_place *at)
+{
+	if (g->t1_group != acc->group)
+		asm_load(g->a, XL_T1, RM_GS(gen_group_word(acc->group)));
+	g->t1_group = acc->group;
+	if (at->base != H_NONE)
+		return RM_SIB(at->base, XL_T1, 0, (int32_t)at->disp);
+	if (gen_fits32(at->disp))
+		return RM_MEM(XL_T1, (int32_t)at->disp);
+	asm_mov_imm(g->a, XL_T0, at->disp);
+	return RM_SIB(XL_T0, XL_T1, 0, 0);
+}
+
+/* A group counts only if code was made for its first access. */
+static bool gen_in_group(const struct xl_gen *g, const struct plan_access *acc)
+{
+	return acc->group >= 0 &&
+	       (acc->first || g->groups_ready >> acc->group & 1);
+}
+
+struct xl_rm gen_mem(struct xl_gen *g, const struct x86_insn *insn,
+		     unsigned size, bool write)
+{
+	const struct plan_access *acc = &g->plan.access[g->i][0];
+	struct gen_place at = { H_NONE, 0 };
+	unsigned ea;
+
+	if (!gen_in_group(g, acc)) {
+		ea = gen_address(g, insn);
+		gen_check(g, ea, size, write);
+		return RM_SIB(ea, XL_T1, 0, 0);
+	}
+	if (!gen_const_address(g, insn, &at.disp)) {
+		at.disp = (int64_t)insn->disp;
+		at.base = gen_read(g, insn->base, XL_T0);
+	}
+	return acc->first ? gen_group_first(g, acc, &at)
+			  : gen_group_next(g, acc, &at);
+}
+
+struct xl_rm gen_stack(struct xl_gen *g, unsigned base, int32_t disp,
+		       bool write)
+{
+	const struct plan_access *acc = &g->plan.access[g->i][1];
+	struct gen_place at = { base, (int64_t)disp };
+
+	if (gen_in_group(g, acc))
+		return acc->first ? gen_group_first(g, acc, &at)
+				  : gen_group_next(g, acc, &at);
+	if (disp) {
+		asm_lea(g->a, XL_T0, RM_MEM(base, disp));
+		base = XL_T0;
+	}
+	gen_check(g, base, 8, write);
+	return RM_SIB(base, XL_T1, 0, 0);
 }
 
 static void gen_slow_vec(struct xl_gen *g, const struct xl_slow *s)
@@ -168,11 +283,41 @@ static void gen_slow_vec(struct xl_gen *g, const struct xl_slow *s)
 
 static void gen_slow_link(struct xl_gen *g, const struct xl_slow *s)
 {
-	struct xl_link *l = &g->b->out[s->kind];
-
-	l->unlinked = asm_here(g->a);
-	asm_mov_imm(g->a, XL_T0, (uintptr_t)l);
+	g->link[s->kind].unlinked = asm_here(g->a);
+	asm_mov_imm(g->a, XL_T0, (uintptr_t)&g->b->out[s->kind]);
 	asm_jmp(g->a, g->x->glue.exit[XL_EXIT_LINK]);
+}
+
+void gen_poll(struct xl_gen *g, uint64_t rip)
+{
+	struct xl_slow *s;
+	uint8_t *quiet;
+
+	asm_load32(g->a, XL_CX, RM_GS(XL_OFF(pending)));
+	quiet = asm_jrcxz(g->a);
+	s = gen_slow(g, asm_jmp_site(g->a));
+	asm_land8(g->a, quiet);
+	s->what = XL_SLOW_POLL;
+	s->guest = rip - g->page->linear;
+}
+
+static void gen_slow_poll(struct xl_gen *g, const struct xl_slow *s)
+{
+	asm_mov_imm(g->a, XL_T0, g->page->linear + s->guest);
+	asm_jmp(g->a, g->x->glue.exit[XL_EXIT_RIP]);
+}
+
+static void gen_slow_insn(struct xl_gen *g, const struct xl_slow *s)
+{
+	asm_mov_imm(g->a, XL_T0, g->page->linear + s->guest);
+	asm_jmp(g->a, g->x->glue.exit[XL_EXIT_INSN]);
+}
+
+/* The flags of before are on the host's stack. */
+static void gen_slow_popf(struct xl_gen *g, const struct xl_slow *s)
+{
+	asm_u8(g->a, 0x9d);
+	gen_slow_insn(g, s);
 }
 
 static void gen_slow_parts(struct xl_gen *g)
@@ -182,12 +327,20 @@ static void gen_slow_parts(struct xl_gen *g)
 	for (i = 0; i < g->slow_count && !g->a->full; i++) {
 		const struct xl_slow *s = &g->slow[i];
 
-		gen_pc(g, s->guest);
+		gen_pc(g, s->guest | (s->what == XL_SLOW_MISS && s->group
+					      ? XL_PC_GROUP
+					      : 0));
 		asm_patch(s->site, g->a->rx_delta, asm_here(g->a));
 		if (s->what == XL_SLOW_MISS)
 			gen_slow_miss(g, s);
 		else if (s->what == XL_SLOW_VEC)
 			gen_slow_vec(g, s);
+		else if (s->what == XL_SLOW_POLL)
+			gen_slow_poll(g, s);
+		else if (s->what == XL_SLOW_POPF)
+			gen_slow_popf(g, s);
+		else if (s->what == XL_SLOW_INSN)
+			gen_slow_insn(g, s);
 		else
 			gen_slow_link(g, s);
 	}
@@ -203,23 +356,23 @@ void gen_exit(struct xl_gen *g, enum xl_exit why, uint64_t arg)
 	g->ended = true;
 }
 
-void gen_link_site(struct xl_gen *g, unsigned link, uint64_t target,
-		   uint8_t *site)
+void gen_link_site(struct xl_gen *g, uint64_t target, uint8_t *site)
 {
-	struct xl_link *l = &g->b->out[link];
+	struct xl_link *l = &g->link[g->b->link_count];
 	struct xl_slow *s = gen_slow(g, site);
 
 	l->from = g->b;
 	l->site = site;
 	l->target = target;
+	l->mode = g->link_mode;
 	l->same_page = (target & ~MEM_PAGE_MASK) == g->page->linear;
 	s->what = XL_SLOW_LINK;
-	s->kind = link;
+	s->kind = g->b->link_count++;
 }
 
-void gen_jump(struct xl_gen *g, unsigned link, uint64_t target)
+void gen_jump(struct xl_gen *g, uint64_t target)
 {
-	gen_link_site(g, link, target, asm_jmp_site(g->a));
+	gen_link_site(g, target, asm_jmp_site(g->a));
 	g->ended = true;
 }
 
@@ -232,6 +385,7 @@ void gen_indirect(struct xl_gen *g)
 	struct xl_asm *a = g->a;
 	uint8_t *hit;
 
+	gen_t1_changed(g);
 	g->ended = true;
 	if (g->x->lockstep) {
 		asm_jmp(a, g->x->glue.exit[XL_EXIT_RIP]);
@@ -283,6 +437,22 @@ static void gen_entries(struct xl_gen *g)
 	g->b->body = asm_here(a) - g->b->host;
 }
 
+/* Bytes of the instruction lie on the next page: mapped as it was? */
+static void gen_next_page_guard(struct xl_gen *g)
+{
+	unsigned kind = xl_code_kind(g->page->mode);
+	unsigned slot = g->next_page->linear >> 12 & (X86_CODE_SLOTS - 1);
+	uint8_t *same;
+
+	asm_load32(g->a, XL_CX,
+		   RM_GS(XL_OFF(tlb.map.id) +
+			 (int32_t)(kind * X86_CODE_SLOTS + slot) * 4));
+	asm_lea(g->a, XL_CX, RM_MEM(XL_CX, -(int32_t)g->next_page->id));
+	same = asm_jrcxz(g->a);
+	gen_slow(g, asm_jmp_site(g->a))->what = XL_SLOW_INSN;
+	asm_land8(g->a, same);
+}
+
 static bool gen_insn(struct xl_gen *g, const struct x86_insn *insn)
 {
 	switch (insn->desc->cls) {
@@ -293,6 +463,8 @@ static bool gen_insn(struct xl_gen *g, const struct x86_insn *insn)
 		return gen_int(g, insn);
 	case X86_CLASS_FLOW:
 		return gen_flow(g, insn);
+	case X86_CLASS_SYSTEM:
+		return gen_sys(g, insn);
 	case X86_CLASS_SSE:
 	case X86_CLASS_AVX:
 	case X86_CLASS_FPSTATE:
@@ -315,8 +487,10 @@ static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 	if (g->x->lockstep)
 		return false;
 	switch (insn->desc->cls) {
-	case X86_CLASS_INT: case X86_CLASS_FLOW:
-	case X86_CLASS_STRING: case X86_CLASS_SYSTEM:
+	case X86_CLASS_INT:
+	case X86_CLASS_FLOW:
+	case X86_CLASS_STRING:
+	case X86_CLASS_SYSTEM:
 		break;
 	default:
 		return false;
@@ -336,34 +510,50 @@ static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 	return true;
 }
 
-/* Instructions until the block ends, is full, or one is not for us. */
-static void gen_body(struct xl_gen *g, unsigned offset, const uint8_t *bytes)
+/* The planned instructions, until one is not for us. */
+static void gen_body(struct xl_gen *g)
 {
-	struct x86_insn insn;
+	const struct plan *p = &g->plan;
+	bool sti;
 
-	while (!g->ended) {
-		unsigned left = MEM_PAGE_SIZE - offset;
+	for (g->i = 0; g->i < p->count && !g->ended; g->i++) {
+		const struct x86_insn *insn = &p->insn[g->i];
 
-		g->rip = g->page->linear + offset;
-		if (g->b->insn_count == XL_BLOCK_INSNS || left == 0) {
-			gen_jump(g, 0, g->rip);
-			break;
-		}
-		gen_pc(g, offset);
+		g->rip = g->page->linear + p->offset[g->i];
+		g->next_rip = g->rip + insn->len;
+		gen_pc(g, p->offset[g->i]);
+		if (p->crosses && g->i == p->count - 1)
+			gen_next_page_guard(g);
+		sti = g->sti;
+		g->sti = false;
 		if (xl_breakpoint_at(g->x->cpu, g->rip) ||
-		    x86_decode(&insn, bytes + offset, left, g->page->mode) !=
-			    X86_DECODE_OK) {
+		    (!gen_insn(g, insn) && !gen_light(g, insn)))
 			gen_exit(g, XL_EXIT_INSN, g->rip);
-			offset += left < 15 ? left : 15;
-			break;
-		}
-		offset += insn.len;
-		g->next_rip = g->rip + insn.len;
-		g->b->insn_count++;
-		if (!gen_insn(g, &insn) && !gen_light(g, &insn))
-			gen_exit(g, XL_EXIT_INSN, g->rip);
+		/* Interrupts are let in one instruction behind STI. */
+		if (sti && !g->ended)
+			gen_poll(g, g->next_rip);
+		/* Room for a jump here and the one at the end. */
+		if (!g->ended && g->b->link_count > XL_LINKS - 3 &&
+		    insn->op == X86_JCC)
+			gen_jump(g, g->next_rip);
 	}
-	g->b->len = offset - g->b->offset;
+	g->b->insn_count = g->i;
+	g->b->len = p->offset[g->i] - g->b->offset;
+	if (p->crosses && g->i == p->count)
+		g->b->len -= p->crosses;
+	if (g->ended)
+		return;
+	g->rip = g->page->linear + p->offset[g->i];
+	if (p->end == PLAN_BAD) {
+		gen_pc(g, p->offset[g->i]);
+		gen_exit(g, XL_EXIT_INSN, g->rip);
+		g->b->len = MEM_PAGE_SIZE - g->b->offset;
+		if (p->offset[g->i] < MEM_PAGE_SIZE - X86_INSN_MAX)
+			g->b->len =
+				p->offset[g->i] + X86_INSN_MAX - g->b->offset;
+	} else {
+		gen_jump(g, g->rip);
+	}
 }
 
 static bool gen_finish(struct xl_gen *g)
@@ -377,29 +567,50 @@ static bool gen_finish(struct xl_gen *g)
 	if (g->a->full || !b->pcs || x->order_count == x->order_max)
 		return false;
 	memcpy(b->pcs, g->pcs, g->pc_count * sizeof(*b->pcs));
+	memcpy(b->out, g->link, b->link_count * sizeof(*b->out));
 	b->pc_count = g->pc_count;
 	xl_add(x, b);
 	return true;
 }
 
+static void gen_plan(struct xl_gen *g, const uint8_t *bytes,
+		     const uint8_t *next_bytes, unsigned offset)
+{
+	plan_make(&g->plan, bytes, next_bytes, offset, g->page->linear,
+		  g->page->mode, !(g->page->mode & XL_MODE_SINGLE));
+}
+
 struct xl_block *xl_translate(struct xl *x, struct xl_page *page,
-			      unsigned offset, const uint8_t *bytes)
+			      unsigned offset, const uint8_t *bytes,
+			      struct xl_page *next, const uint8_t *next_bytes)
 {
 	struct xl_gen *g = &x->gen;
 
 	memset(g, 0, offsetof(struct xl_gen, slow));
-	g->slow_count = g->pc_count = 0;
 	g->x = x;
 	g->a = &x->a;
 	g->page = page;
 	g->tlb_kind = 2 * xl_code_kind(page->mode);
-	g->b = xl_alloc(x, sizeof(*g->b));
-	if (!g->b || x->a.end - x->a.w < 16384)
+	g->t1_group = -1;
+	g->link_mode = page->mode & ~XL_MODE_SINGLE;
+	g->next_page = next;
+	gen_plan(g, bytes, next_bytes, offset);
+	if (g->plan.crosses) { /* its bytes count only once it is marked */
+		x86_mark_code(x->cpu, next->gpa);
+		gen_plan(g, bytes, next_bytes, offset);
+	}
+	g->b = xl_alloc(x, sizeof(*g->b) + XL_LINKS * sizeof(*g->b->out));
+	if (!g->b || x->a.end - x->a.w < 32768)
 		return NULL;
 	g->b->page = page;
 	g->b->offset = offset;
 	g->b->host = asm_here(&x->a);
 	gen_entries(g);
-	gen_body(g, offset, bytes);
-	return gen_finish(g) ? g->b : NULL;
+	gen_body(g);
+	if (!gen_finish(g))
+		return NULL;
+	if (g->plan.crosses && g->i == g->plan.count &&
+	    !xl_add_note(x, g->b, next, g->plan.crosses))
+		return NULL;
+	return g->b;
 }

@@ -243,8 +243,7 @@ static bool copy_high8(struct xl_gen *g, struct copy *c)
 	if (c->mem) {
 		bool write = c->mem->access & X86_ACC_W;
 
-		mem = gen_check(g, gen_address(g, c->insn), c->mem->size,
-				write);
+		mem = gen_mem(g, c->insn, c->mem->size, write);
 		asm_lea(g->a, XL_CX, mem);
 		mem = RM_MEM(XL_CX, 0);
 	}
@@ -284,8 +283,7 @@ bool gen_copy(struct xl_gen *g, const struct x86_insn *insn)
 	if (wants > c.pool_count)
 		return false;
 	if (c.mem) {
-		mem = gen_check(g, gen_address(g, insn), c.mem->size,
-				c.mem->access & X86_ACC_W);
+		mem = gen_mem(g, insn, c.mem->size, c.mem->access & X86_ACC_W);
 		if (wants > 1 || (wants && c.uses_cl)) { /* frees T1 */
 			asm_lea(g->a, XL_T0, mem);
 			mem = RM_MEM(XL_T0, 0);
@@ -296,6 +294,8 @@ bool gen_copy(struct xl_gen *g, const struct x86_insn *insn)
 	}
 	if (c.uses_cl)
 		asm_mov32_rr(g->a, XL_CX, xl_map[X86_RCX]);
+	if (wants > (c.mem && !c.uses_cl))
+		gen_t1_changed(g);
 	copy_load(g, &c);
 	copy_emit(g, &c, mem);
 	copy_store(g, &c);

@@ -8,10 +8,8 @@ static uint64_t flow_target(const struct xl_gen *g, const struct x86_insn *insn)
 
 static bool flow_jcc(struct xl_gen *g, const struct x86_insn *insn)
 {
-	gen_link_site(g, 1, flow_target(g, insn),
-		      asm_jcc_site(g->a, insn->cond));
-	gen_jump(g, 0, g->next_rip);
-	return true;
+	gen_link_site(g, flow_target(g, insn), asm_jcc_site(g->a, insn->cond));
+	return true; /* and on with what follows */
 }
 
 static void flow_count(struct xl_gen *g, const struct x86_insn *insn)
@@ -28,9 +26,9 @@ static bool flow_jcxz(struct xl_gen *g, const struct x86_insn *insn)
 
 	flow_count(g, insn);
 	zero = asm_jrcxz(g->a);
-	gen_jump(g, 0, g->next_rip);
+	gen_jump(g, g->next_rip);
 	asm_land8(g->a, zero);
-	gen_jump(g, 1, flow_target(g, insn));
+	gen_jump(g, flow_target(g, insn));
 	return true;
 }
 
@@ -45,9 +43,9 @@ static bool flow_loop(struct xl_gen *g, const struct x86_insn *insn)
 		asm_lea(g->a, rcx, RM_MEM(rcx, -1));
 	flow_count(g, insn);
 	zero = asm_jrcxz(g->a);
-	gen_jump(g, 1, flow_target(g, insn));
+	gen_jump(g, flow_target(g, insn));
 	asm_land8(g->a, zero);
-	gen_jump(g, 0, g->next_rip);
+	gen_jump(g, g->next_rip);
 	return true;
 }
 
@@ -59,8 +57,7 @@ static void flow_load_target(struct xl_gen *g, const struct x86_insn *insn)
 	if (o->kind == X86_OPND_GPR)
 		asm_mov_rr(g->a, XL_T0, gen_read(g, o->reg, XL_T0));
 	else
-		asm_load(g->a, XL_T0,
-			 gen_check(g, gen_address(g, insn), 8, false));
+		asm_load(g->a, XL_T0, gen_mem(g, insn, 8, false));
 }
 
 static bool flow_jmp_ind(struct xl_gen *g, const struct x86_insn *insn)
@@ -85,7 +82,7 @@ static bool flow_call_ind(struct xl_gen *g, const struct x86_insn *insn)
 static bool flow_call(struct xl_gen *g, const struct x86_insn *insn)
 {
 	gen_push_const(g, g->next_rip);
-	gen_jump(g, 0, flow_target(g, insn));
+	gen_jump(g, flow_target(g, insn));
 	return true;
 }
 
@@ -96,7 +93,7 @@ static bool flow_ret(struct xl_gen *g, const struct x86_insn *insn)
 
 	if (insn->o[0].kind == X86_OPND_IMM)
 		pop += (uint16_t)insn->imm;
-	asm_load(g->a, XL_T0, gen_check(g, rsp, 8, false));
+	asm_load(g->a, XL_T0, gen_stack(g, rsp, 0, false));
 	asm_lea(g->a, rsp, RM_MEM(rsp, pop));
 	gen_indirect(g);
 	return true;
@@ -111,7 +108,7 @@ bool gen_flow(struct xl_gen *g, const struct x86_insn *insn)
 	case X86_JCC:
 		return flow_jcc(g, insn);
 	case X86_JMP:
-		gen_jump(g, 0, flow_target(g, insn));
+		gen_jump(g, flow_target(g, insn));
 		return true;
 	case X86_CALL:
 		return flow_call(g, insn);

@@ -50,11 +50,9 @@ static bool int_lea(struct xl_gen *g, const struct x86_insn *insn)
 	return true;
 }
 
-/* The stack's top below rsp: checked for a write of size bytes. */
-static struct xl_rm int_push_slot(struct xl_gen *g, unsigned size)
+static struct xl_rm int_push_slot(struct xl_gen *g)
 {
-	asm_lea(g->a, XL_T0, RM_MEM(xl_map[X86_RSP], -(int32_t)size));
-	return gen_check(g, XL_T0, size, true);
+	return gen_stack(g, xl_map[X86_RSP], -8, true);
 }
 
 static void int_add_rsp(struct xl_gen *g, int32_t n)
@@ -64,7 +62,7 @@ static void int_add_rsp(struct xl_gen *g, int32_t n)
 
 void gen_push_const(struct xl_gen *g, uint64_t value)
 {
-	struct xl_rm slot = int_push_slot(g, 8);
+	struct xl_rm slot = int_push_slot(g);
 
 	if ((int64_t)value == (int32_t)value) {
 		asm_op(g->a, OPW(0, 0xc7), 0, slot);
@@ -88,16 +86,15 @@ static bool int_push(struct xl_gen *g, const struct x86_insn *insn)
 		return true;
 	}
 	if (o->kind == X86_OPND_MEM) {
-		struct xl_rm from =
-			gen_check(g, gen_address(g, insn), 8, false);
+		struct xl_rm from = gen_mem(g, insn, 8, false);
 
 		asm_load(g->a, XL_CX, from);
 		asm_store(g->a, RM_GS(XL_WORD(XL_RESUME)), XL_CX);
-		slot = int_push_slot(g, 8);
+		slot = int_push_slot(g);
 		asm_load(g->a, XL_CX, RM_GS(XL_WORD(XL_RESUME)));
 		asm_store(g->a, slot, XL_CX);
 	} else if (o->kind == X86_OPND_GPR) {
-		slot = int_push_slot(g, 8);
+		slot = int_push_slot(g);
 		asm_store(g->a, slot, gen_read(g, o->reg, XL_CX));
 	} else {
 		return false;
@@ -114,7 +111,7 @@ static bool int_pop(struct xl_gen *g, const struct x86_insn *insn)
 
 	if (insn->opsize != 8 || o->kind != X86_OPND_GPR || o->reg == X86_RSP)
 		return false;
-	slot = gen_check(g, rsp, 8, false);
+	slot = gen_stack(g, rsp, 0, false);
 	dst = xl_map[o->reg] == H_NONE ? XL_T0 : xl_map[o->reg];
 	asm_load(g->a, dst, slot);
 	if (xl_map[o->reg] == H_NONE)
@@ -130,17 +127,58 @@ static bool int_leave(struct xl_gen *g, const struct x86_insn *insn)
 
 	if (insn->opsize != 8)
 		return false;
-	slot = gen_check(g, rbp, 8, false);
+	slot = gen_stack(g, rbp, 0, false);
 	asm_lea(g->a, xl_map[X86_RSP], RM_MEM(rbp, 8));
 	asm_load(g->a, rbp, slot);
 	return true;
 }
 
-/* A register bit offset reaches beyond the operand: interpreted. */
+/*
+ * With a register as bit offset, memory is reached beyond the operand: at
+ * (offset >> 5 or 6) units from it; the unit's bit is offset modulo its size.
+ */
+static bool int_bit_test_far(struct xl_gen *g, const struct x86_insn *insn)
+{
+	struct xl_op sarx = { .map = 2,
+			      .opcode = 0xf7,
+			      .pp = 2,
+			      .w = true,
+			      .vex = true,
+			      .vvvv = XL_CX };
+	bool wide = insn->opsize == 8;
+	struct xl_op op = { .map = 1,
+			    .opcode = insn->opcode,
+			    .w = wide,
+			    .lock = insn->prefix & X86_PFX_LOCK };
+	struct xl_asm *a = g->a;
+	unsigned bits = insn->o[1].reg, ea, low = XL_CX;
+	struct xl_rm mem;
+
+	if (insn->opsize == 2 || insn->o[1].kind != X86_OPND_GPR)
+		return false;
+	ea = gen_address(g, insn);
+	gen_t1_changed(g);
+	asm_mov_imm(a, XL_CX, wide ? 6 : 5);
+	bits = gen_read(g, bits, XL_T1);
+	if (!wide) {
+		asm_op(a, OPW(0, 0x63), XL_T1, RM_REG(bits)); /* MOVSXD */
+		bits = XL_T1;
+	}
+	asm_op(a, sarx, XL_T1, RM_REG(bits));
+	asm_lea(a, XL_T0, RM_SIB(ea, XL_T1, wide ? 3 : 2, 0));
+	gen_check(g, XL_T0, insn->opsize, insn->op != X86_BT);
+	mem = RM_SIB(XL_T0, XL_T1, 0, 0);
+	asm_lea(a, XL_T0, mem);
+	bits = gen_read(g, insn->o[1].reg, XL_T1);
+	gen_and_word(g, low, bits, wide ? XL_MASK_63 : XL_MASK_31);
+	asm_op(a, op, low, RM_MEM(XL_T0, 0));
+	return true;
+}
+
 static bool int_bit_test(struct xl_gen *g, const struct x86_insn *insn)
 {
 	if (insn->has_mem && insn->o[1].kind != X86_OPND_IMM)
-		return false;
+		return int_bit_test_far(g, insn);
 	return gen_copy(g, insn);
 }
 
@@ -153,7 +191,7 @@ static bool int_cmpxchg_wide(struct xl_gen *g, const struct x86_insn *insn)
 			    .lock = insn->prefix & X86_PFX_LOCK };
 	struct xl_rm mem;
 
-	mem = gen_check(g, gen_address(g, insn), op.w ? 16 : 8, true);
+	mem = gen_mem(g, insn, op.w ? 16 : 8, true);
 	asm_mov_rr(g->a, XL_CX, xl_map[X86_RCX]);
 	asm_op(g->a, op, 1, mem);
 	return true;
@@ -192,6 +230,6 @@ bool gen_int(struct xl_gen *g, const struct x86_insn *insn)
 	case X86_FENCE:
 		return int_fence(g, insn);
 	default:
-		return false;
+		return gen_sys(g, insn); /* PUSHF, POPF */
 	}
 }

@@ -254,25 +254,31 @@ static void glue_light_call(struct xl_asm *a, const void *fn)
 	glue_popf(a);
 }
 
-/* Called with T0 = address; ECX = kind << 8 | size. */
+/* Called with T0 = address; ECX = kind << 16 | size. */
 static void glue_miss(struct xl *x)
 {
 	struct xl_asm *a = &x->a;
-	uint8_t *common = asm_here(a), *fail;
-	unsigned kind, log2;
+	uint8_t *fail, *on;
 
+	x->glue.miss = asm_here(a);
 	glue_light_call(a, (const void *)xl_light_miss);
 	fail = asm_jrcxz(a);
 	asm_u8(a, 0xc3);
 	asm_land8(a, fail);
 	glue_pop(a, XL_T0);
 	asm_jmp(a, x->glue.exit[XL_EXIT_FAULT]);
-	for (kind = 0; kind < X86_TLB_KINDS; kind++)
-		for (log2 = 0; log2 < 6; log2++) {
-			x->glue.miss[kind][log2] = asm_here(a);
-			asm_mov_imm(a, H_RCX, kind << 8 | 1u << log2);
-			asm_jmp(a, common);
-		}
+
+	x->glue.group_miss = asm_here(a);
+	glue_light_call(a, (const void *)xl_light_miss);
+	fail = asm_jrcxz(a);
+	asm_u8(a, 0xc3);
+	asm_land8(a, fail);
+	glue_pop(a, XL_T0);
+	glue_light_call(a, (const void *)xl_light_single);
+	on = asm_jrcxz(a);
+	asm_op(a, OP(0, 0xff), 4, RM_REG(H_RCX));
+	asm_land8(a, on);
+	asm_jmp(a, x->glue.exit[XL_EXIT_FAULT]);
 }
 
 /* Jumped to with T0 = linear target. */

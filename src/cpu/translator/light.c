@@ -5,7 +5,7 @@
 
 uint64_t xl_light_miss(struct x86_cpu *cpu, uint64_t linear, uint32_t kind_size)
 {
-	return x86_tlb_fill(cpu, linear, kind_size & 0xff, kind_size >> 8) !=
+	return x86_tlb_fill(cpu, linear, kind_size & 0xffff, kind_size >> 16) !=
 	       NULL;
 }
 
@@ -23,6 +23,22 @@ static struct xl_page *light_page(struct x86_cpu *cpu, uint64_t linear)
 	if (p)
 		x86_code_map_set(cpu, linear, xl_code_kind(cpu->mode), p->id);
 	return p;
+}
+
+uint64_t xl_light_single(struct x86_cpu *cpu, uint64_t pc, uint32_t unused)
+{
+	struct xl *x = cpu->engine;
+	uint16_t guest;
+
+	struct xl_block *b =
+		xl_block_at(x, (const uint8_t *)(uintptr_t)pc, &guest);
+	struct xl_page *p = xl_page_find(x, b->page->linear, b->page->gpa,
+					 b->page->mode | XL_MODE_SINGLE);
+
+	if (!p || x->lockstep)
+		return 0;
+	b = xl_find(x, p, guest & ~XL_PC_GROUP);
+	return b ? (uintptr_t)(b->host + b->body) : 0;
 }
 
 uint64_t xl_light_indirect(struct x86_cpu *cpu, uint64_t linear, uint32_t kind)
@@ -47,6 +63,8 @@ uint64_t xl_light_check(struct x86_cpu *cpu, uint64_t block, uint32_t unused)
 	struct xl_page *p;
 
 	if (atomic_load_explicit(&cpu->pending, memory_order_relaxed))
+		return 0;
+	if (b->page->mode & XL_MODE_SINGLE)
 		return 0;
 	p = light_page(cpu, linear);
 	if (p && p != b->page)

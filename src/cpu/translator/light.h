@@ -10,9 +10,11 @@
 struct x86_cpu;
 struct xl_insn;
 
-/* kind_size: enum x86_tlb_kind << 8 | bytes. Not 0: the TLB has it now. */
+/* kind_size: enum x86_tlb_kind << 16 | bytes. Not 0: the TLB has it now. */
 uint64_t xl_light_miss(struct x86_cpu *cpu, uint64_t linear,
 		       uint32_t kind_size);
+/* A group's check failed at host pc: where to go on singly, or 0. */
+uint64_t xl_light_single(struct x86_cpu *cpu, uint64_t pc, uint32_t unused);
 /* Host address of the checked entry at linear; 0: not translated yet. */
 uint64_t xl_light_indirect(struct x86_cpu *cpu, uint64_t linear,
 			   uint32_t kind);

@@ -102,22 +102,35 @@ void lockstep_begin(struct lockstep *l)
 	lockstep_get(cpu, &l->start);
 }
 
-/* How many of the block's instructions were completed. */
-static unsigned lockstep_insns(const struct xl_block *b, enum xl_exit why,
-			       uint64_t rip)
+/* Instructions of the block that begin below (or at) a guest offset. */
+static unsigned lockstep_count(const struct xl_block *b, unsigned offset)
 {
 	unsigned i, n = 0;
 	uint16_t last = 0;
 
-	if (why == XL_EXIT_LINK || why == XL_EXIT_RIP)
-		return b->insn_count;
 	for (i = 0; i < b->pc_count; i++) {
 		if (i && b->pcs[i].guest <= last)
 			break; /* the out-of-line parts begin */
 		last = b->pcs[i].guest;
-		n += last < (rip & MEM_PAGE_MASK);
+		n += last < offset;
 	}
 	return n;
+}
+
+/* How many of the block's instructions were completed. */
+static unsigned lockstep_insns(struct xl *x, const struct xl_block *b,
+			       enum xl_exit why)
+{
+	const struct xl_link *link;
+	uint16_t guest;
+
+	if (why == XL_EXIT_RIP)
+		return b->insn_count;
+	if (why != XL_EXIT_LINK)
+		return lockstep_count(b, x->cpu->rip & MEM_PAGE_MASK);
+	link = (struct xl_link *)(uintptr_t)x->cpu->word[XL_ARG];
+	xl_block_at(x, link->unlinked, &guest); /* the jump itself */
+	return lockstep_count(b, guest + 1);
 }
 
 static void lockstep_swap_memory(struct lockstep *l)
@@ -136,7 +149,7 @@ static const char *lockstep_differs(const struct lockstep *l,
 {
 	static const char *const names[16] = {
 		"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-		"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+		"r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15",
 	};
 	unsigned i;
 
@@ -185,7 +198,7 @@ int lockstep_check(struct lockstep *l, const struct xl_block *b,
 		   enum xl_exit why, struct err *err)
 {
 	struct x86_cpu *cpu = l->x->cpu;
-	unsigned n = lockstep_insns(b, why, cpu->rip);
+	unsigned n = lockstep_insns(l->x, b, why);
 	const char *what;
 	bool ok;
 

@@ -35,6 +35,7 @@
 #include <stddef.h>
 
 #include "cpu/translator/asm.h"
+#include "cpu/translator/plan.h"
 #include "cpu/x86/cpu.h"
 #include "cpu/x86/insn.h"
 
@@ -51,6 +52,13 @@ enum xl_word {
 	XL_SELF,	/* struct x86_cpu * */
 	XL_HOST_MXCSR,	/* MXCSR that C code runs with */
 	XL_RESUME,	/* target of an indirect call across its push */
+	XL_MASK_NOT_IF,
+	XL_MASK_NOT_DF,
+	XL_MASK_63,
+	XL_MASK_31,
+	XL_MASK_ARITH,
+	XL_MASK_NOT_ARITH,
+	XL_GROUP,	/* addends of groups of accesses: PLAN_GROUPS words */
 };
 #define XL_OFF(field)	((int32_t)offsetof(struct x86_cpu, field))
 #define XL_WORD(n)	(XL_OFF(word) + 8 * (int32_t)(n))
@@ -70,6 +78,8 @@ enum xl_exit {
 struct xl;
 struct xl_block;
 
+#define XL_LINKS 6 /* conditional jumps passed, and two at the end */
+
 /* A direct jump out of a block. */
 struct xl_link {
 	struct xl_block *from, *to;
@@ -77,13 +87,15 @@ struct xl_link {
 	uint8_t *site;		 /* rel32, writable view; NULL: unused */
 	uint8_t *unlinked;	 /* where it goes while not linked (rx) */
 	uint64_t target;	 /* linear */
+	uint32_t mode;		 /* XL_MODE_KEY there */
 	bool same_page;
 };
 
 /* Which instruction host code belongs to: sorted by host offset. */
 struct xl_pc {
 	uint16_t host;	/* from the block's host start */
-	uint16_t guest;	/* instruction's offset in the guest page */
+	uint16_t guest;	/* instruction's offset in the guest page; or with: */
+#define XL_PC_GROUP 0x8000 /* the check of a group */
 };
 
 struct xl_block {
@@ -93,18 +105,21 @@ struct xl_block {
 	uint16_t insn_count;
 	uint16_t pc_count;
 	bool dead;
+	/* A mere note that a block of another page has bytes on this one. */
+	struct xl_block *noted_for;
 	uint8_t *host;		/* rx: checked entry */
 	uint32_t host_len;
 	uint16_t poll, body;	/* entries, from host */
 	struct xl_pc *pcs;
 	struct xl_link *in;	/* jumps linked to here */
-	struct xl_link out[2];
+	uint8_t link_count;
+	struct xl_link out[];
 };
 
 /* Code at one linear page, mapped to one physical page, in one mode. */
 struct xl_page {
 	uint64_t linear, gpa;
-	uint32_t mode;
+	uint32_t mode;		/* XL_MODE_KEY bits, XL_MODE_SINGLE */
 	uint32_t id;		/* multiple of 4096 */
 	struct xl_block *blocks;
 	struct xl_page *next_hash;
@@ -128,7 +143,6 @@ struct xl_insn {
 #define XL_HASH_BITS 15
 #define XL_HASH_SIZE (1u << XL_HASH_BITS)
 #define XL_PAGE_HASH 4096u
-#define XL_BLOCK_INSNS 64
 
 /* Bump allocation of everything that lives until the next flush. */
 struct xl_arena {
@@ -146,7 +160,8 @@ typedef void xl_park_fn(struct x86_cpu *cpu);
 struct xl_glue {
 	xl_enter_fn *enter;
 	uint8_t *exit[XL_EXITS];	/* by enum xl_exit; argument in T0 */
-	uint8_t *miss[X86_TLB_KINDS][6]; /* by log2 of size, 0..5 */
+	uint8_t *miss;		/* T0: linear, ECX: kind << 16 | size */
+	uint8_t *group_miss;	/* likewise, for a group */
 	uint8_t *indirect[X86_CODE_KINDS]; /* T0: linear target */
 	xl_park_fn *park;
 	uint8_t *insn;		/* T0: struct xl_insn * */
@@ -156,11 +171,13 @@ struct xl_glue {
 
 /* What translating one block needs; shared by gen*.c. */
 struct xl_slow { /* an out-of-line part of the block */
-	enum { XL_SLOW_MISS, XL_SLOW_VEC, XL_SLOW_LINK } what;
+	enum { XL_SLOW_MISS, XL_SLOW_VEC, XL_SLOW_LINK, XL_SLOW_POPF,
+	       XL_SLOW_POLL, XL_SLOW_INSN } what;
 	uint8_t *site;	/* rel32 to point here */
 	uint8_t *back;	/* rx: where to go on */
-	uint8_t kind, log2, ea;
-	uint16_t guest;
+	uint8_t kind, ea;
+	uint16_t size, guest;
+	bool group;
 };
 
 struct xl_gen {
@@ -173,10 +190,18 @@ struct xl_gen {
 	unsigned tlb_kind;  /* of reads; | 1: writes */
 	bool vec_ready;	    /* vector registers are known to be loaded */
 	bool ended;	    /* control has left the block */
-	struct xl_slow slow[3 * XL_BLOCK_INSNS];
+	bool sti;	    /* STI was the instruction before */
+	uint32_t link_mode; /* mode that jumps from here on lead to */
+	unsigned i;	    /* the plan's instruction at hand */
+	int t1_group;	    /* whose addend T1 holds; -1: none */
+	uint8_t groups_ready; /* bit i: word XL_GROUP + i is set */
+	const struct xl_page *next_page; /* for one that crosses; or NULL */
 	unsigned slow_count;
-	struct xl_pc pcs[5 * XL_BLOCK_INSNS];
 	unsigned pc_count;
+	struct xl_slow slow[3 * PLAN_INSNS];
+	struct xl_pc pcs[5 * PLAN_INSNS];
+	struct xl_link link[XL_LINKS];
+	struct plan plan;
 };
 
 struct xl {
@@ -194,7 +219,9 @@ struct xl {
 	struct xl_block **order; /* blocks in order of host address */
 	unsigned order_count, order_max;
 	uint32_t next_id;
+	bool single_next; /* a group's check failed: go on singly */
 	uint32_t map_mode;	/* mode bits that the code map was filled for */
+	uint64_t cr4;		/* what of CR4 code was translated for */
 	uint32_t jump_used_count;
 	uint32_t jump_used[8192];
 	bool has_avx;
@@ -227,6 +254,9 @@ struct xl_block *xl_find(struct xl *x, const struct xl_page *page,
 void *xl_alloc(struct xl *x, size_t size);
 /* Enters a finished block into hash, page and order. */
 void xl_add(struct xl *x, struct xl_block *b);
+/* Notes that b was made from the first len bytes of page, too. */
+bool xl_add_note(struct xl *x, struct xl_block *b, struct xl_page *page,
+		 unsigned len);
 void xl_link(struct xl *x, struct xl_link *l, struct xl_block *to);
 /* Bytes [gpa, gpa+len) were written: blocks made from them go. */
 void xl_invalidate(struct xl *x, uint64_t gpa, uint64_t len);
@@ -254,6 +284,7 @@ static inline bool xl_must_step(const struct x86_cpu *cpu)
 {
 	return !xl_mode_ok(cpu->mode) || cpu->int_shadow ||
 	       cpu->rflags & X86_FLAG_RF || cpu->dr[7] & 0xff ||
+	       cpu->cpl == 1 || cpu->cpl == 2 ||
 	       (cpu->xm->trace && cpu->xm->trace->insn) ||
 	       (cpu->xm->debug && cpu->xm->debug->watch_count);
 }
@@ -275,16 +306,20 @@ static inline bool xl_breakpoint_at(const struct x86_cpu *cpu, uint64_t linear)
 #define XL_MODE_KEY                                                            \
 	(X86_MODE_CODE | X86_MODE_USER | X86_MODE_AC | X86_MODE_SSE |          \
 	 X86_MODE_AVX | X86_MODE_X87)
+/* A translation that checks each access by itself. */
+#define XL_MODE_SINGLE 0x80000000u
 static inline unsigned xl_code_kind(uint32_t mode)
 {
 	return mode & X86_MODE_USER ? 0 : mode & X86_MODE_AC ? 2 : 1;
 }
 /*
  * Translates the block at page->linear + offset; bytes: the guest's page.
- * NULL: out of memory (flush and try again).
+ * next, next_bytes: the page behind it, or NULL.  NULL: out of memory (flush
+ * and try again).
  */
 struct xl_block *xl_translate(struct xl *x, struct xl_page *page,
-			      unsigned offset, const uint8_t *bytes);
+			      unsigned offset, const uint8_t *bytes,
+			      struct xl_page *next, const uint8_t *next_bytes);
 
 /* Host register of a guest register, or H_NONE: in memory. */
 extern const uint8_t xl_map[16];
@@ -296,11 +331,21 @@ extern const uint8_t xl_map[16];
 void gen_lea(struct xl_gen *g, const struct x86_insn *insn, unsigned dst);
 unsigned gen_address(struct xl_gen *g, const struct x86_insn *insn);
 /*
- * TLB check for size bytes at [ea]; afterwards the operand is [ea + T1].
- * kind: read, write.  Clobbers T1, RCX.
+ * The memory operand, or the stack at rsp + disp, checked for an access of
+ * size bytes: what stands for it in the host instruction.  Clobbers T0, T1,
+ * RCX.  The operand may use T0 and T1.
  */
-struct xl_rm gen_check(struct xl_gen *g, unsigned ea, unsigned size,
+struct xl_slow *gen_check(struct xl_gen *g, unsigned ea, unsigned size,
+			  bool write);
+struct xl_rm gen_mem(struct xl_gen *g, const struct x86_insn *insn,
+		     unsigned size, bool write);
+struct xl_rm gen_stack(struct xl_gen *g, unsigned base, int32_t disp,
 		       bool write);
+/* To be called by whoever else changes T1. */
+static inline void gen_t1_changed(struct xl_gen *g)
+{
+	g->t1_group = -1;
+}
 /* Guest register into a host register: its own, or loaded into `scratch`. */
 unsigned gen_read(struct xl_gen *g, unsigned gpr, unsigned scratch);
 void gen_write(struct xl_gen *g, unsigned gpr, unsigned src); /* 64-bit */
@@ -309,15 +354,20 @@ void gen_write(struct xl_gen *g, unsigned gpr, unsigned src); /* 64-bit */
 bool gen_int(struct xl_gen *g, const struct x86_insn *insn);
 bool gen_flow(struct xl_gen *g, const struct x86_insn *insn);
 bool gen_vec(struct xl_gen *g, const struct x86_insn *insn);
+bool gen_sys(struct xl_gen *g, const struct x86_insn *insn);
+/* dst = src & the mask in a word of state; changes no flags. */
+void gen_and_word(struct xl_gen *g, unsigned dst, unsigned src,
+		  enum xl_word mask);
+/* If something is pending, leaves, to go on at `rip`. */
+void gen_poll(struct xl_gen *g, uint64_t rip);
 /* The instruction with its operands mapped: any class. */
 bool gen_can_copy(const struct x86_insn *insn);
 bool gen_copy(struct xl_gen *g, const struct x86_insn *insn);
-/* Ends the block: jumps to linear `target`, by link 0 or 1. */
-void gen_jump(struct xl_gen *g, unsigned link, uint64_t target);
+/* Ends the block: jumps to linear `target`. */
+void gen_jump(struct xl_gen *g, uint64_t target);
 void gen_exit(struct xl_gen *g, enum xl_exit why, uint64_t arg);
 /* The same with the rel32 of a conditional jump that was just emitted. */
-void gen_link_site(struct xl_gen *g, unsigned link, uint64_t target,
-		   uint8_t *site);
+void gen_link_site(struct xl_gen *g, uint64_t target, uint8_t *site);
 /* Jumps to the linear address in T0. */
 void gen_indirect(struct xl_gen *g);
 /* Pushes a 64-bit constant on the guest's stack. */

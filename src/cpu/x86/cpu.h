@@ -208,7 +208,7 @@ struct x86_cpu {
 	void (*write_hook)(struct x86_cpu *cpu, uint8_t *host_page);
 	struct x86_xsave fpu;
 	/* An engine's own words within reach of a segment base at *this. */
-	uint64_t word[16];
+	uint64_t word[24];
 	struct x86_tlb tlb; /* large from here on, and touched sparsely */
 	struct x86_jump jump[X86_CODE_KINDS][X86_JUMP_SLOTS];
 };
