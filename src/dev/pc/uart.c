@@ -3,18 +3,17 @@
  *
  * Theory of operation
  *
- *	in_fd --loop--> in buffer --> receive FIFO --> RBR
- *	THR --> out buffer --loop--> out_fd
+ *	line_get() --> receive FIFO --> RBR
+ *	THR --> line_put()
  *
  * Time on the line is not modelled: a byte written to THR has left at once,
- * one that is in the in buffer enters the receive FIFO as soon as that has
- * room.  What software can observe of the FIFO remains: trigger levels, the
- * character timeout (four characters of silence below the trigger), and a
- * new THRE edge for each write.
+ * one that has been received enters the FIFO as soon as that has room.  What
+ *software can observe of the FIFO remains: trigger levels, the character
+ *timeout (four characters of silence below the trigger), and a new THRE edge
+ *for each write.
  *
- * Flow control: THRE and TEMT are withheld while the out buffer is nearly
- * full, and come back, with their interrupt, when the loop has drained it.
- * in_fd is watched only while the in buffer is empty.
+ * Flow control (line.h): THRE and TEMT are withheld while the line has no
+ * room, and come back, with their interrupt, when it has.
  *
  * Loopback goes straight from THR to the receive FIFO, and is the only way to
  * overrun it.
@@ -24,21 +23,13 @@
 #include "dev/pc/uart.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "dev/line.h"
 
 #define UART_CLOCK_HZ 1843200ull
 #define UART_FIFO     16u
-#define UART_IN       4096u  /* in buffer, bytes */
-#define UART_OUT      65536u /* out buffer, bytes; a power of two */
-#define UART_OUT_LOW  4096u  /* THRE is withheld with less room than this */
 
 /* Register offsets (data sheet, table II). */
 enum uart_reg {
@@ -91,16 +82,10 @@ enum uart_reg {
 
 struct uart {
 	struct dev dev;
-	struct loop *loop;
 	struct vclock *clock;
 	struct irq irq;
-	int in_fd, out_fd;       /* out_fd: a duplicate, our own */
-	int in_flags, out_flags; /* file status flags to restore; -1: none */
+	struct line *line;
 	struct timer timeout;
-	/* Loop's thread only: */
-	bool in_watched;  /* in_fd is in the loop */
-	bool in_regular;  /* epoll cannot watch it: it is always ready */
-	bool out_waiting; /* out_fd is in the loop */
 
 	pthread_mutex_t lock; /* guards everything below */
 	uint8_t ier, fcr, lcr, mcr, lsr, msr, scr;
@@ -110,14 +95,6 @@ struct uart {
 	uint64_t timeout_at;  /* guest ns; 0: no timeout under way */
 	uint8_t fifo[UART_FIFO];
 	uint32_t fifo_head, fifo_count;
-	uint8_t in[UART_IN];
-	uint32_t in_head, in_count;
-	uint8_t out[UART_OUT];
-	uint32_t out_head, out_count;
-	bool out_scheduled; /* the loop will drain, or waits for EPOLLOUT */
-	bool in_eof;
-	bool in_scheduled; /* the loop will look at in_fd */
-	bool out_dead;     /* the reader is gone: drop */
 };
 
 /* --- Interrupts ----------------------------------------------------------- */
@@ -218,121 +195,46 @@ static void uart_fifo_clear(struct uart *u)
 	u->timeout_at = 0;
 }
 
-static void uart_input_ready(void *opaque, int fd, uint32_t events);
-static void uart_input_call(void *opaque);
-
-static void uart_want_input(struct uart *u)
-{
-	if (u->in_fd >= 0 && !u->in_eof && !u->in_scheduled)
-		u->in_scheduled = !loop_call(u->loop, uart_input_call, u);
-}
-
-/* Moves what arrived into the FIFO, and asks for more when it is used up. */
+/* Moves what arrived into the FIFO. */
 static void uart_fill_fifo(struct uart *u)
 {
 	bool moved = false;
+	uint8_t byte;
 
 	if (u->mcr & UART_MCR_LOOP)
 		return;
-	while (u->in_count && u->fifo_count < uart_fifo_size(u)) {
-		uart_fifo_put(u, u->in[u->in_head]);
-		u->in_head = (u->in_head + 1) % UART_IN;
-		u->in_count--;
+	while (u->fifo_count < uart_fifo_size(u) && line_get(u->line, &byte)) {
+		uart_fifo_put(u, byte);
 		moved = true;
 	}
 	if (moved)
 		uart_restart_timeout(u);
-	if (moved && u->in_count == 0)
-		uart_want_input(u);
 }
 
-static size_t uart_in_put(struct uart *u, const uint8_t *buf, size_t len)
+/* Loop: bytes have come. */
+static void uart_input(void *opaque)
 {
-	size_t n = 0;
+	struct uart *u = opaque;
 
-	while (n < len && u->in_count < UART_IN)
-		u->in[(u->in_head + u->in_count++) % UART_IN] = buf[n++];
+	pthread_mutex_lock(&u->lock);
 	uart_fill_fifo(u);
 	uart_update_irq(u);
-	return n;
+	pthread_mutex_unlock(&u->lock);
 }
 
 size_t uart_receive(struct uart *u, const uint8_t *buf, size_t len)
 {
-	pthread_mutex_lock(&u->lock);
-	size_t n = uart_in_put(u, buf, len);
-	pthread_mutex_unlock(&u->lock);
+	size_t n = line_inject(u->line, buf, len);
+
+	uart_input(u);
 	return n;
-}
-
-/* Loop: reads what there is, as far as there is room. */
-static void uart_read_fd(struct uart *u)
-{
-	uint8_t buf[UART_IN];
-
-	pthread_mutex_lock(&u->lock);
-	size_t room = u->in_eof ? 0 : UART_IN - u->in_count;
-	pthread_mutex_unlock(&u->lock);
-	if (room == 0)
-		return;
-	ssize_t n = read(u->in_fd, buf, room);
-	if (n > 0) {
-		uart_receive(u, buf, (size_t)n);
-	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-		pthread_mutex_lock(&u->lock);
-		u->in_eof = true;
-		pthread_mutex_unlock(&u->lock);
-	}
-}
-
-/*
- * Loop: watches in_fd only while there is room; watched without being read,
- * a descriptor that was hung up would keep the loop spinning.
- */
-static void uart_watch_input(struct uart *u)
-{
-	pthread_mutex_lock(&u->lock);
-	bool want = u->in_count == 0 && !u->in_eof && !u->in_regular;
-	pthread_mutex_unlock(&u->lock);
-	if (want && !u->in_watched) {
-		int rc = loop_add_fd(u->loop, u->in_fd, EPOLLIN,
-				     uart_input_ready, u);
-		u->in_watched = rc == 0;
-		u->in_regular = rc == -EPERM;
-		if (u->in_regular)
-			uart_read_fd(u);
-	} else if (!want && u->in_watched) {
-		loop_del_fd(u->loop, u->in_fd);
-		u->in_watched = false;
-	}
-}
-
-static void uart_input_ready(void *opaque, int fd, uint32_t events)
-{
-	struct uart *u = opaque;
-
-	uart_read_fd(u);
-	uart_watch_input(u);
-}
-
-/* Loop: the in buffer has become empty. */
-static void uart_input_call(void *opaque)
-{
-	struct uart *u = opaque;
-
-	pthread_mutex_lock(&u->lock);
-	u->in_scheduled = false;
-	pthread_mutex_unlock(&u->lock);
-	if (u->in_regular)
-		uart_read_fd(u);
-	uart_watch_input(u);
 }
 
 /* --- Sending -------------------------------------------------------------- */
 
 static void uart_update_thre(struct uart *u)
 {
-	bool empty = UART_OUT - u->out_count >= UART_OUT_LOW;
+	bool empty = line_has_room(u->line);
 
 	if (empty && !(u->lsr & UART_LSR_THRE))
 		u->thre_pending = true;
@@ -341,111 +243,25 @@ static void uart_update_thre(struct uart *u)
 		u->lsr |= UART_LSR_THRE | UART_LSR_TEMT;
 }
 
-/* -EAGAIN: would block; other errors: nobody reads any more. */
-static ssize_t uart_write_fd(int fd, const uint8_t *buf, size_t len)
-{
-	ssize_t n = send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-	if (n < 0 && errno == ENOTSOCK)
-		n = write(fd, buf, len);
-	if (n < 0 && (errno == EINTR || errno == EWOULDBLOCK))
-		return -EAGAIN;
-	return n < 0 ? -errno : n;
-}
-
-/* Writes one piece; returns whether to go on at once. Lock held, dropped
- * around the system call; only one thread drains at a time. */
-static bool uart_drain_some(struct uart *u, int *error)
-{
-	uint8_t buf[4096];
-	size_t n = u->out_count < sizeof(buf) ? u->out_count : sizeof(buf);
-
-	for (size_t i = 0; i < n; i++)
-		buf[i] = u->out[(u->out_head + i) % UART_OUT];
-	pthread_mutex_unlock(&u->lock);
-	ssize_t done = uart_write_fd(u->out_fd, buf, n);
-	pthread_mutex_lock(&u->lock);
-	if (done == -EAGAIN) {
-		*error = EAGAIN;
-		return false;
-	}
-	if (done < 0) {
-		u->out_dead = true;
-		done = u->out_count;
-	}
-	u->out_head = (u->out_head + (uint32_t)done) % UART_OUT;
-	u->out_count -= (uint32_t)done;
-	uart_update_thre(u);
-	uart_update_irq(u);
-	return u->out_count > 0;
-}
-
-static void uart_output_ready(void *opaque, int fd, uint32_t events);
-
-/* Loop: empties the out buffer, or waits for the descriptor. */
-static void uart_drain(void *opaque)
+/* Loop: the line has room again. */
+static void uart_room(void *opaque)
 {
 	struct uart *u = opaque;
-	int error = 0;
 
 	pthread_mutex_lock(&u->lock);
-	for (int i = 0; u->out_count && i < 16; i++) {
-		if (!uart_drain_some(u, &error))
-			break;
-	}
-	bool more = u->out_count > 0;
-	bool wait = more && error == EAGAIN;
-	u->out_scheduled = more;
+	uart_update_thre(u);
+	uart_update_irq(u);
 	pthread_mutex_unlock(&u->lock);
-
-	if (u->out_waiting && !wait) {
-		loop_del_fd(u->loop, u->out_fd);
-		u->out_waiting = false;
-	}
-	if (wait && !u->out_waiting) {
-		u->out_waiting = !loop_add_fd(u->loop, u->out_fd, EPOLLOUT,
-					      uart_output_ready, u);
-		more = !u->out_waiting;
-	} else if (wait) {
-		more = false;
-	}
-	if (more)
-		loop_call(u->loop, uart_drain, u);
 }
 
-static void uart_output_ready(void *opaque, int fd, uint32_t events)
-{
-	uart_drain(opaque);
-}
+static const struct line_ops uart_line_ops = {
+	.input = uart_input,
+	.room = uart_room,
+};
 
 void uart_flush(struct uart *u, unsigned timeout_ms)
 {
-	uint64_t end = clock_mono_ns() + timeout_ms * 1000000ull;
-	int error = 0;
-
-	pthread_mutex_lock(&u->lock);
-	while (u->out_count) {
-		struct pollfd p = { .fd = u->out_fd, .events = POLLOUT };
-		uint64_t now = clock_mono_ns();
-
-		if (uart_drain_some(u, &error) || !u->out_count)
-			continue;
-		if (now >= end)
-			break;
-		pthread_mutex_unlock(&u->lock);
-		poll(&p, 1, (int)((end - now) / 1000000) + 1);
-		pthread_mutex_lock(&u->lock);
-	}
-	pthread_mutex_unlock(&u->lock);
-}
-
-static void uart_send(struct uart *u, uint8_t byte)
-{
-	if (u->out_fd < 0 || u->out_dead || u->out_count == UART_OUT)
-		return;
-	u->out[(u->out_head + u->out_count++) % UART_OUT] = byte;
-	if (!u->out_scheduled)
-		u->out_scheduled = !loop_call(u->loop, uart_drain, u);
+	line_flush(u->line, timeout_ms);
 }
 
 /*
@@ -461,7 +277,7 @@ static void uart_write_thr(struct uart *u, uint8_t byte)
 		uart_fifo_put(u, byte);
 		uart_restart_timeout(u);
 	} else {
-		uart_send(u, byte);
+		line_put(u->line, byte);
 	}
 	uart_update_thre(u);
 }
@@ -665,18 +481,13 @@ static void uart_reset(struct dev *dev)
 
 static void uart_restored(struct uart *u, struct walk *w)
 {
-	if (u->fifo_head >= UART_FIFO || u->fifo_count > UART_FIFO ||
-	    u->in_head >= UART_IN || u->in_count > UART_IN ||
-	    u->out_head >= UART_OUT || u->out_count > UART_OUT) {
+	if (u->fifo_head >= UART_FIFO || u->fifo_count > UART_FIFO) {
 		u->fifo_head = u->fifo_count = 0;
-		u->in_head = u->in_count = u->out_head = u->out_count = 0;
-		walk_fail(w, "uart: a buffer index is out of range");
+		walk_fail(w, "uart: a FIFO index is out of range");
 	}
+	line_restored(u->line, w);
 	if (u->timeout_at)
 		timer_arm(&u->timeout, u->timeout_at);
-	if (u->out_count && !u->out_scheduled)
-		u->out_scheduled = !loop_call(u->loop, uart_drain, u);
-	uart_want_input(u);
 }
 
 static void uart_walk(struct dev *dev, struct walk *w)
@@ -700,12 +511,7 @@ static void uart_walk(struct dev *dev, struct walk *w)
 	walk_bytes(w, "fifo", u->fifo, sizeof(u->fifo));
 	walk_u32(w, "fifo_head", &u->fifo_head);
 	walk_u32(w, "fifo_count", &u->fifo_count);
-	walk_bytes(w, "in", u->in, sizeof(u->in));
-	walk_u32(w, "in_head", &u->in_head);
-	walk_u32(w, "in_count", &u->in_count);
-	walk_bytes(w, "out", u->out, sizeof(u->out));
-	walk_u32(w, "out_head", &u->out_head);
-	walk_u32(w, "out_count", &u->out_count);
+	line_walk(u->line, w);
 	walk_end(w);
 	if (walk_restoring(w))
 		uart_restored(u, w);
@@ -717,37 +523,9 @@ static void uart_free(struct dev *dev)
 	struct uart *u = (struct uart *)dev;
 
 	timer_disarm(&u->timeout);
-	if (u->in_watched)
-		loop_del_fd(u->loop, u->in_fd);
-	if (u->out_waiting)
-		loop_del_fd(u->loop, u->out_fd);
-	if (u->in_flags >= 0)
-		fcntl(u->in_fd, F_SETFL, u->in_flags);
-	if (u->out_flags >= 0)
-		fcntl(u->out_fd, F_SETFL, u->out_flags);
-	if (u->out_fd >= 0)
-		close(u->out_fd);
+	line_free(u->line);
 	pthread_mutex_destroy(&u->lock);
 	free(u);
-}
-
-/* Old status flags if they were changed, else -1. */
-static int uart_set_nonblocking(int fd)
-{
-	struct stat st;
-	int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
-
-	if (flags < 0 || (flags & O_NONBLOCK) || fstat(fd, &st) < 0 ||
-	    S_ISREG(st.st_mode))
-		return -1;
-	return fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -1 : flags;
-}
-
-static void uart_open_fds(struct uart *u)
-{
-	u->in_flags = uart_set_nonblocking(u->in_fd);
-	u->out_flags = uart_set_nonblocking(u->out_fd);
-	uart_want_input(u);
 }
 
 int uart_new(struct uart **out, const struct dev_env *env,
@@ -762,22 +540,20 @@ int uart_new(struct uart **out, const struct dev_env *env,
 			       .reset = uart_reset,
 			       .walk = uart_walk,
 			       .free = uart_free };
-	u->loop = env->loop;
 	u->clock = env->clock;
 	u->irq = config->irq;
-	u->in_fd = config->in_fd;
-	u->in_flags = u->out_flags = -1;
-	/* epoll takes a descriptor once; in and out may be the same socket. */
-	u->out_fd = fcntl(config->out_fd, F_DUPFD_CLOEXEC, 0);
 	pthread_mutex_init(&u->lock, NULL);
 	timer_init(&u->timeout, env->loop, uart_timeout, u);
-	int rc = mem_map_ports(env->mem, config->base, 8, &uart_ops, u, "uart");
+	int rc = line_new(&u->line, env->loop, config->in_fd, config->out_fd,
+			  &uart_line_ops, u);
+	if (rc == 0)
+		rc = mem_map_ports(env->mem, config->base, 8, &uart_ops, u,
+				   "uart");
 	if (rc < 0) {
 		uart_free(&u->dev);
-		return err_set(err, -rc, "serial port at %#x: ports in use",
-			       config->base);
+		return err_set(err, -rc, "serial port at %#x: %s", config->base,
+			       rc == -ENOMEM ? "no memory" : "ports in use");
 	}
-	uart_open_fds(u);
 	uart_reset(&u->dev);
 	*out = u;
 	return 0;
