@@ -1,3 +1,21 @@
+/*
+ * acpi.c - the tables that describe the board, but for the DSDT's contents.
+ *
+ * Theory of operation
+ *
+ * Tables are written one behind the other into a block (struct acpi_block)
+ * that lies at ACPI_BASE in the guest, so a table's guest address follows from
+ * where it is in the block.  acpi_begin() reserves a table and fills its
+ * header in, acpi_append() makes it longer, acpi_finish() sets length and
+ * checksum; a block that is full only notes it, and acpi_build() asks once.
+ *
+ *	RSDP -> XSDT -> FADT -> DSDT, FACS
+ *		     -> MADT
+ *		     -> MCFG
+ *
+ * Deliberately missing: an RSDT (no OS that runs here needs one), HPET (the
+ * TSC and the paravirtual clock serve better), SMBIOS (not ACPI's).
+ */
 #include "machine/acpi.h"
 
 #include <errno.h>
