@@ -31,11 +31,11 @@ struct log_rate {
 };
 int log_rate_ok(struct log_rate *rate);
 
-#define log_guest(...)                                                         \
-	do {                                                                   \
-		static struct log_rate log_rate_;                              \
-		if (log_rate_ok(&log_rate_))                                   \
-			log_msg(LOG_INFO, __VA_ARGS__);                        \
+#define log_guest(...)                                  \
+	do {                                            \
+		static struct log_rate log_rate_;       \
+		if (log_rate_ok(&log_rate_))            \
+			log_msg(LOG_INFO, __VA_ARGS__); \
 	} while (0)
 
 #endif

@@ -68,9 +68,9 @@ int mem_zero(struct mem *m, uint64_t gpa, uint64_t len);
  * Per-page flags, one byte a RAM page, at mem_page_flags(m)[mem_page(m, gpa)].
  * Accessed with __atomic builtins from any vCPU thread.
  */
-#define MEM_PAGE_CODE	 0x01 /* an engine holds decoded code of this page */
+#define MEM_PAGE_CODE    0x01 /* an engine holds decoded code of this page */
 #define MEM_PAGE_WRITTEN 0x02 /* some vCPU may hold a writable TLB entry */
-#define MEM_PAGE_DIRTY	 0x04 /* dirty log, for migration and screens */
+#define MEM_PAGE_DIRTY   0x04 /* dirty log, for migration and screens */
 uint8_t *mem_page_flags(struct mem *m);
 /* Index of a RAM page; UINT64_MAX if gpa is not RAM. */
 uint64_t mem_page(const struct mem *m, uint64_t gpa);
@@ -110,8 +110,7 @@ int mem_map_ports(struct mem *m, uint16_t base, unsigned count,
 
 /* Unclaimed addresses read as all ones and ignore writes, as on a PC. */
 uint64_t mem_mmio_read(struct mem *m, uint64_t gpa, unsigned size);
-void mem_mmio_write(struct mem *m, uint64_t gpa, unsigned size,
-		    uint64_t value);
+void mem_mmio_write(struct mem *m, uint64_t gpa, unsigned size, uint64_t value);
 uint32_t mem_port_read(struct mem *m, uint16_t port, unsigned size);
 void mem_port_write(struct mem *m, uint16_t port, unsigned size,
 		    uint32_t value);
