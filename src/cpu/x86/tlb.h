@@ -20,6 +20,7 @@
 #ifndef HOSTEL_CPU_X86_TLB_H
 #define HOSTEL_CPU_X86_TLB_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define X86_TLB_BITS 16
@@ -97,5 +98,14 @@ struct x86_tlb {
 	uint64_t large[64];
 	struct x86_code_map map;
 };
+
+/*
+ * Filling, by mmu.c alone: host is the page's address.  Pieces of large pages
+ * are noted with the large page's shift.
+ */
+struct x86_cpu;
+void tlb_insert(struct x86_cpu *cpu, unsigned kind, uint64_t linear,
+		uint8_t *host, bool global);
+void tlb_note_large(struct x86_tlb *t, uint64_t linear, unsigned shift);
 
 #endif
