@@ -612,6 +612,24 @@ static void tsc_deadline(void **state)
 	assert_int_equal(rd(l, 0x6e0), 0);
 }
 
+static void tsc_written_meanwhile(void **state)
+{
+	struct fix *f = *state;
+	struct lapic *l = apic(f, 0);
+
+	enable(f, true);
+	wr(l, 0x832, 0x400ec);
+	wr(l, 0x6e0, x86_tsc(f->cpu[0]) + 3600 * DT_S);
+	dt_advance(&f->dt, 10 * DT_MS);
+	assert_int_equal(take(f->cpu[0]), -1);
+	f->cpu[0]->tsc_offset += 3600 * DT_S; /* the guest wrote its TSC */
+	lapic_tsc_moved(l);
+	assert_int_equal(take(f->cpu[0]), 0xec);
+	assert_int_equal(rd(l, 0x6e0), 0);
+	lapic_tsc_moved(l); /* once */
+	assert_int_equal(take(f->cpu[0]), -1);
+}
+
 static void tsc_deadline_disarmed(void **state)
 {
 	struct fix *f = *state;
@@ -753,6 +771,7 @@ int main(void)
 		T(timer_divide_change_keeps_count),
 		T(tsc_deadline),
 		T(tsc_deadline_disarmed),
+		T(tsc_written_meanwhile),
 		T(state_survives),
 		T(init_keeps_mode),
 		T(random_accesses),

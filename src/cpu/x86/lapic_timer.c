@@ -138,29 +138,44 @@ static bool lapic_timer_place_deadline(struct lapic *l)
 	return false;
 }
 
-void lapic_timer_set_deadline(struct lapic *l, uint64_t tsc)
+/* True: it is over already, and the interrupt is due. */
+static bool lapic_timer_set_locked(struct lapic *l, uint64_t tsc)
 {
 	struct lapic_timer *t = &l->timer;
-	bool due = false;
+
+	t->deadline = tsc;
+	if (!tsc)
+		return false;
+	if (lapic_timer_place_deadline(l)) {
+		t->deadline = 0;
+		return true;
+	}
+	lapic_timer_arm(l, t->deadline_ns);
+	return false;
+}
+
+void lapic_timer_set_deadline(struct lapic *l, uint64_t tsc)
+{
+	bool due;
 
 	if (lapic_timer_mode(l) != LAPIC_TIMER_DEADLINE)
 		return;
-	pthread_mutex_lock(&t->lock);
-	t->deadline = tsc;
-	if (tsc)
-		due = lapic_timer_place_deadline(l);
-	if (due)
-		t->deadline = 0;
-	else if (tsc)
-		lapic_timer_arm(l, t->deadline_ns);
-	pthread_mutex_unlock(&t->lock);
+	pthread_mutex_lock(&l->timer.lock);
+	due = lapic_timer_set_locked(l, tsc);
+	pthread_mutex_unlock(&l->timer.lock);
 	if (due)
 		lapic_local_event(l, LAPIC_LVT_TIMER);
 }
 
 void lapic_tsc_moved(struct lapic *l)
 {
-	lapic_timer_set_deadline(l, lapic_timer_get_deadline(l));
+	bool due;
+
+	pthread_mutex_lock(&l->timer.lock);
+	due = lapic_timer_set_locked(l, l->timer.deadline);
+	pthread_mutex_unlock(&l->timer.lock);
+	if (due)
+		lapic_local_event(l, LAPIC_LVT_TIMER);
 }
 
 /* Changing to or from TSC-deadline mode disarms the timer. */

@@ -93,6 +93,8 @@ static void msr_move_tsc(struct x86_cpu *cpu, uint64_t delta)
 	cpu->tsc_offset += delta;
 	cpu->msr.tsc_adjust += delta;
 	x86_kvmclock_refresh(cpu);
+	if (cpu->lapic)
+		lapic_tsc_moved(cpu->lapic);
 }
 
 static bool msr_set_tsc(struct x86_cpu *cpu, const struct msr_row *row,
