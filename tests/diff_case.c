@@ -30,6 +30,17 @@ static uint64_t diff_here(const struct diff_case *c)
 
 /* --- The instruction's bytes --------------------------------------------- */
 
+/* LOCK, or before VEX also 66, F2, F3.  AMD's LOCK MOV CR0 is MOV CR8. */
+static uint8_t diff_bad_prefix(struct diff_rand *r,
+			       const struct diff_template *t)
+{
+	static const uint8_t bad[] = { 0xf0, 0x66, 0xf2, 0xf3 };
+
+	if (t->desc->op == X86_MOV_CR)
+		return 0x3e;
+	return bad[t->vex ? diff_rand_below(r, sizeof(bad)) : 0];
+}
+
 static unsigned diff_put_prefixes(struct diff_rand *r, uint8_t *b,
 				  const struct diff_template *t)
 {
@@ -43,6 +54,8 @@ static unsigned diff_put_prefixes(struct diff_rand *r, uint8_t *b,
 	if (t->desc->attr & X86_ATTR_LOCK && t->modrm < 0xc0 &&
 	    diff_rand_percent(r, 15))
 		b[n++] = 0xf0;
+	if (diff_rand_percent(r, 1)) /* undefined, as a rule */
+		b[n++] = diff_bad_prefix(r, t);
 	return n;
 }
 
@@ -89,6 +102,17 @@ static void diff_tame_enter(struct diff_rand *r, struct diff_case *c)
 	x86_decode(&c->insn, diff_code(c), X86_INSN_MAX, c->mode);
 }
 
+/* The host must find it undefined too. */
+static void diff_make_undefined(struct diff_case *c,
+				const struct diff_template *t, unsigned len)
+{
+	c->insn = (struct x86_insn){ .desc = t->desc,
+				     .op = X86_UD,
+				     .len = (uint8_t)len,
+				     .base = X86_NO_REG,
+				     .index = X86_NO_REG };
+}
+
 /* One try; false if the decoder refuses what came out. */
 static bool diff_make_insn(struct diff_gen *g, struct diff_rand *r,
 			   struct diff_case *c, const struct diff_template *t)
@@ -104,9 +128,15 @@ static bool diff_make_insn(struct diff_gen *g, struct diff_rand *r,
 	if (t->has_modrm)
 		n += diff_put_modrm(r, diff_code(c) + n, t);
 	memcpy(diff_code(c) + n, &tail, 8);
-	if (x86_decode(&c->insn, diff_code(c), X86_INSN_MAX, g->mode) !=
-	    X86_DECODE_OK)
+	switch (x86_decode(&c->insn, diff_code(c), X86_INSN_MAX, g->mode)) {
+	case X86_DECODE_OK:
+		break;
+	case X86_DECODE_UD: /* a bad prefix, or vvvv that must be 1111 */
+		diff_make_undefined(c, t, n);
+		return diff_rand_percent(r, 10);
+	default:
 		return false;
+	}
 	if (c->insn.op == X86_ENTER)
 		diff_tame_enter(r, c);
 	if (g->host_is_amd && diff_is_vendors(&c->insn, g->mode))
@@ -180,8 +210,10 @@ static void diff_random_fpu(struct diff_rand *r, uint8_t *fpu)
 	memcpy(fpu + FPU_MXCSR_MASK, &mask, 4);
 	for (unsigned i = 0; i < 16; i++)
 		diff_value_vector(r, fpu + X86_XMM_OFFSET + 16 * i, 16);
-	/* Upper halves clean in some cases: nothing may dirty them. */
-	if (diff_rand_percent(r, 75))
+	/* Upper halves in their initial state in some cases. */
+	if (diff_rand_percent(r, 25))
+		present = X86_XCR0_X87 | X86_XCR0_SSE;
+	else
 		for (unsigned i = 0; i < 16; i++)
 			diff_value_vector(r, fpu + X86_YMMH_OFFSET + 16 * i,
 					  16);
@@ -334,6 +366,8 @@ static void diff_tame_vsib(struct diff_rand *r, struct diff_case *c)
 {
 	unsigned reg = c->insn.index & 15;
 	bool wide = c->insn.opcode & 1;
+
+	c->in.fpu[FPU_XSTATE_BV] |= X86_XCR0_AVX;
 
 	for (unsigned i = 0; i < 8; i++) {
 		uint8_t *p = c->in.fpu +

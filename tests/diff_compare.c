@@ -211,14 +211,19 @@ static uint32_t diff_pf_mask(uint64_t cr2)
 }
 
 /*
- * Areas are written piece by piece in an order of the processor's own, and
- * masked moves may report any address of the operand.
+ * Areas (and 10-byte reals) are written piece by piece in an order of the
+ * processor's own, and masked moves may report any address of the operand.
  */
 static bool diff_is_piecewise(const struct diff_case *c)
 {
 	for (unsigned i = 0; i < c->count; i++) {
-		unsigned op = c->seq[i].op;
+		const struct x86_insn *in = &c->seq[i];
+		unsigned op = in->op;
 
+		if (in->has_mem &&
+		    (in->o[0].size == 10 || in->o[1].size == 10) &&
+		    in->desc->cls == X86_CLASS_X87)
+			return true;
 		if ((op >= X86_FXSAVE && op <= X86_XRSTORS) ||
 		    (op >= X86_FNSTENV && op <= X86_FRSTOR) ||
 		    op == X86_MASKMOV || op == X86_VMASKMOV)
