@@ -293,6 +293,8 @@ void gen_poll(struct xl_gen *g, uint64_t rip)
 	struct xl_slow *s;
 	uint8_t *quiet;
 
+	if (g->x->lockstep) /* blocks end soon enough, and only at their end */
+		return;
 	asm_load32(g->a, XL_CX, RM_GS(XL_OFF(pending)));
 	quiet = asm_jrcxz(g->a);
 	s = gen_slow(g, asm_jmp_site(g->a));

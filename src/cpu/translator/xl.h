@@ -285,6 +285,8 @@ static inline bool xl_must_step(const struct x86_cpu *cpu)
 	return !xl_mode_ok(cpu->mode) || cpu->int_shadow ||
 	       cpu->rflags & X86_FLAG_RF || cpu->dr[7] & 0xff ||
 	       cpu->cpl == 1 || cpu->cpl == 2 ||
+	       (cpu->rflags & X86_FLAG_AC && cpu->cr0 & X86_CR0_AM &&
+		cpu->cpl == 3) || /* alignment checks */
 	       (cpu->xm->trace && cpu->xm->trace->insn) ||
 	       (cpu->xm->debug && cpu->xm->debug->watch_count);
 }
