@@ -193,6 +193,14 @@ void asm_shrx(struct xl_asm *a, unsigned dst, unsigned src, unsigned count)
 	asm_op(a, op, dst, RM_REG(src));
 }
 
+void asm_shrx32(struct xl_asm *a, unsigned dst, unsigned src, unsigned count)
+{
+	struct xl_op op = { .map = 2, .opcode = 0xf7, .pp = 3, .vex = true,
+			    .vvvv = count };
+
+	asm_op(a, op, dst, RM_REG(src));
+}
+
 void asm_patch(uint8_t *site, ptrdiff_t rx_delta, const uint8_t *target)
 {
 	int32_t rel = target - (site + rx_delta + 4);

@@ -88,6 +88,7 @@ void asm_store(struct xl_asm *a, struct xl_rm rm, unsigned src);  /* 64-bit */
 void asm_lea(struct xl_asm *a, unsigned dst, struct xl_rm rm);	  /* 64-bit */
 void asm_lea32(struct xl_asm *a, unsigned dst, struct xl_rm rm);
 void asm_shrx(struct xl_asm *a, unsigned dst, unsigned src, unsigned count);
+void asm_shrx32(struct xl_asm *a, unsigned dst, unsigned src, unsigned count);
 
 /* Jumps to executable addresses; asm_jmp_site returns where its rel32 is. */
 void asm_jmp(struct xl_asm *a, const uint8_t *target);

@@ -123,8 +123,7 @@ static void gen_pc(struct xl_gen *g, unsigned guest)
 }
 
 /*
- *	shrx	t1, ea, 12
- *	movzx	t1d, t1w
+ *	shrx	t1d, ea, 12
  *	mov	rcx, gs:[t1 * 8 + neg]
  *	lea	rcx, [rcx + ea + size - 1]
  *	shrx	rcx, rcx, 12
@@ -142,8 +141,7 @@ struct xl_slow *gen_check(struct xl_gen *g, unsigned ea, unsigned size,
 	uint8_t *hit;
 
 	gen_t1_changed(g);
-	asm_shrx(a, XL_T1, ea, XL_SHIFT);
-	asm_op(a, OP(1, 0xb7), XL_T1, RM_REG(XL_T1));
+	asm_shrx32(a, XL_T1, ea, XL_SHIFT);
 	asm_load(a, XL_CX, RM_GS8(XL_T1, XL_OFF(tlb.neg) + at));
 	asm_lea(a, XL_CX, RM_SIB(XL_CX, ea, 0, (int32_t)size - 1));
 	asm_shrx(a, XL_CX, XL_CX, XL_SHIFT);

@@ -108,7 +108,7 @@ static unsigned lockstep_count(const struct xl_block *b, unsigned offset)
 	unsigned i, n = 0;
 	uint16_t last = 0;
 
-	for (i = 0; i < b->pc_count; i++) {
+	for (i = 0; i < b->insn_count && i < b->pc_count; i++) {
 		if (i && b->pcs[i].guest <= last)
 			break; /* the out-of-line parts begin */
 		last = b->pcs[i].guest;
@@ -174,15 +174,17 @@ static const char *lockstep_differs(const struct lockstep *l,
 }
 
 static int lockstep_report(struct lockstep *l, const struct xl_block *b,
-			   const char *what, struct err *err)
+			   const char *what, enum xl_exit why, unsigned n,
+			   struct err *err)
 {
 	const struct x86_cpu *cpu = l->x->cpu;
 
 	return err_set(err, EBADMSG,
-		       "lockstep: %s differs after %u instructions from "
-		       "%#" PRIx64 ": rip %#" PRIx64 " or %#" PRIx64
+		       "lockstep: %s differs after %u of %u instructions from "
+		       "%#" PRIx64 " (exit %u): rip %#" PRIx64 " or %#" PRIx64
 		       ", rflags %#" PRIx64 " or %#" PRIx64,
-		       what, b->insn_count, l->start.rip, l->translated.rip,
+		       what, n, b->insn_count, l->start.rip, why,
+		       l->translated.rip,
 		       cpu->rip, l->translated.rflags, cpu->rflags);
 }
 
@@ -215,5 +217,5 @@ int lockstep_check(struct lockstep *l, const struct xl_block *b,
 	ok = lockstep_interpret(cpu, n);
 	cpu->write_hook = NULL;
 	what = ok ? lockstep_differs(l, cpu) : "a fault";
-	return what ? lockstep_report(l, b, what, err) : 0;
+	return what ? lockstep_report(l, b, what, why, n, err) : 0;
 }

@@ -5,7 +5,7 @@
  * code within one page) into host code that keeps guest registers in host
  * registers and guest arithmetic flags in the host's flags, always.  Nothing
  * that the translator adds touches flags: addresses are computed by LEA,
- * the TLB check is SHRX/MOVZX/LEA/JRCXZ.  So state is precise at every
+ * the TLB check is SHRX/LEA/JRCXZ.  So state is precise at every
  * instruction, and any instruction may be given to the interpreter.
  *
  * Host registers in translated code:

@@ -15,7 +15,7 @@
  * Two arrays rather than one of pairs, because the translator's check indexes
  * with scale 8 and touches no flags.  An empty slot i holds the negative of a
  * page that can never be looked up in slot i, nor crossed into from it: page
- * 0 suits all but the slots 0 and 65535, so fresh zeroed memory is empty.
+ * 0 suits all but the first and the last slot, so fresh zeroed memory is empty.
  */
 #ifndef HOSTEL_CPU_X86_TLB_H
 #define HOSTEL_CPU_X86_TLB_H
@@ -23,7 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define X86_TLB_BITS 16
+#define X86_TLB_BITS 20 /* what a 32-bit shift leaves of an address */
 #define X86_TLB_SIZE (1u << X86_TLB_BITS)
 #define X86_TLB_NONE 1ull /* for x86_itlb_entry.page */
 
