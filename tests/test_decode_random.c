@@ -159,6 +159,9 @@ static bool random_may_refuse(const struct random_case *c)
 	case ZYDIS_MNEMONIC_SYSCALL: /* AMD: in 32-bit code too */
 	case ZYDIS_MNEMONIC_SYSRET:
 		return c->mode->mode != X86_MODE_CODE64;
+	case ZYDIS_MNEMONIC_VPEXTRD: /* the processor's #UD */
+	case ZYDIS_MNEMONIC_VPINSRD:
+		return c->mode->mode != X86_MODE_CODE64 && c->z.raw.vex.W;
 	case ZYDIS_MNEMONIC_MOVDIR64B:
 	case ZYDIS_MNEMONIC_RSM: /* outside of SMM */
 		return true;
