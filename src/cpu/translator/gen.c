@@ -376,8 +376,13 @@ void gen_jump(struct xl_gen *g, uint64_t target)
 	g->ended = true;
 }
 
-/* Jumps to the linear address in T0 by the jump cache. */
-void gen_indirect(struct xl_gen *g)
+/*
+ * The jump cache's slot for the linear address in T0: its offset into T1, and
+ * where it is in the state.  Nothing of the instruction has happened yet, so
+ * that the interpreter can execute it if nothing is translated there, or
+ * nothing can be (the address is not canonical).
+ */
+static struct xl_rm gen_slot(struct xl_gen *g)
 {
 	unsigned kind = xl_code_kind(g->page->mode);
 	int32_t at = XL_OFF(jump) +
@@ -386,19 +391,47 @@ void gen_indirect(struct xl_gen *g)
 	uint8_t *hit;
 
 	gen_t1_changed(g);
-	g->ended = true;
-	if (g->x->lockstep) {
-		asm_jmp(a, g->x->glue.exit[XL_EXIT_RIP]);
-		return;
-	}
 	asm_op(a, OP(1, 0xb7), XL_T1, RM_REG(XL_T0));
 	asm_lea32(a, XL_T1, RM_SIB(XL_T1, XL_T1, 0, 0));
 	asm_load(a, XL_CX, RM_GS8(XL_T1, at));
 	asm_lea(a, XL_CX, RM_SIB(XL_CX, XL_T0, 0, 0));
 	hit = asm_jrcxz(a);
-	asm_jmp(a, g->x->glue.indirect[kind]);
+	asm_call(a, g->x->glue.indirect[kind]);
 	asm_land8(a, hit);
-	asm_op(a, OP(0, 0xff), 4, RM_GS8(XL_T1, at + 8));
+	return RM_GS8(XL_T1, at + 8);
+}
+
+void gen_indirect(struct xl_gen *g, int32_t pop)
+{
+	unsigned rsp = xl_map[X86_RSP];
+	struct xl_rm to = RM_GS(0);
+
+	g->ended = true;
+	if (!g->x->lockstep)
+		to = gen_slot(g);
+	if (pop)
+		asm_lea(g->a, rsp, RM_MEM(rsp, pop));
+	if (g->x->lockstep)
+		asm_jmp(g->a, g->x->glue.exit[XL_EXIT_RIP]);
+	else
+		asm_op(g->a, OP(0, 0xff), 4, to);
+}
+
+void gen_indirect_call(struct xl_gen *g)
+{
+	struct xl_rm word = RM_GS(XL_WORD(XL_RESUME));
+
+	g->ended = true;
+	if (!g->x->lockstep)
+		asm_load(g->a, XL_T0, gen_slot(g));
+	asm_store(g->a, word, XL_T0);
+	gen_push_const(g, g->next_rip);
+	if (g->x->lockstep) {
+		asm_load(g->a, XL_T0, word);
+		asm_jmp(g->a, g->x->glue.exit[XL_EXIT_RIP]);
+	} else {
+		asm_op(g->a, OP(0, 0xff), 4, word);
+	}
 }
 
 /* --- Blocks

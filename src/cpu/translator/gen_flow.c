@@ -63,19 +63,14 @@ static void flow_load_target(struct xl_gen *g, const struct x86_insn *insn)
 static bool flow_jmp_ind(struct xl_gen *g, const struct x86_insn *insn)
 {
 	flow_load_target(g, insn);
-	gen_indirect(g);
+	gen_indirect(g, 0);
 	return true;
 }
 
 static bool flow_call_ind(struct xl_gen *g, const struct x86_insn *insn)
 {
-	struct xl_rm word = RM_GS(XL_WORD(XL_RESUME));
-
 	flow_load_target(g, insn);
-	asm_store(g->a, word, XL_T0);
-	gen_push_const(g, g->next_rip);
-	asm_load(g->a, XL_T0, word);
-	gen_indirect(g);
+	gen_indirect_call(g);
 	return true;
 }
 
@@ -94,8 +89,7 @@ static bool flow_ret(struct xl_gen *g, const struct x86_insn *insn)
 	if (insn->o[0].kind == X86_OPND_IMM)
 		pop += (uint16_t)insn->imm;
 	asm_load(g->a, XL_T0, gen_stack(g, rsp, 0, false));
-	asm_lea(g->a, rsp, RM_MEM(rsp, pop));
-	gen_indirect(g);
+	gen_indirect(g, pop);
 	return true;
 }
 

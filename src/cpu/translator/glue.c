@@ -281,7 +281,7 @@ static void glue_miss(struct xl *x)
 	asm_jmp(a, x->glue.exit[XL_EXIT_FAULT]);
 }
 
-/* Jumped to with T0 = linear target. */
+/* Called with T0 = linear target: returns once its slot is filled. */
 static void glue_indirect(struct xl *x)
 {
 	struct xl_asm *a = &x->a;
@@ -290,9 +290,10 @@ static void glue_indirect(struct xl *x)
 
 	glue_light_call(a, (const void *)xl_light_indirect);
 	fail = asm_jrcxz(a);
-	asm_op(a, OP(0, 0xff), 4, RM_REG(H_RCX));
+	asm_u8(a, 0xc3);
 	asm_land8(a, fail);
-	asm_jmp(a, x->glue.exit[XL_EXIT_RIP]);
+	glue_pop(a, XL_T0);
+	asm_jmp(a, x->glue.exit[XL_EXIT_FAULT]);
 	for (kind = 0; kind < X86_CODE_KINDS; kind++) {
 		x->glue.indirect[kind] = asm_here(a);
 		asm_mov_imm(a, H_RCX, kind);

@@ -51,7 +51,7 @@ enum xl_word {
 	XL_ARG,		/* argument of an exit */
 	XL_SELF,	/* struct x86_cpu * */
 	XL_HOST_MXCSR,	/* MXCSR that C code runs with */
-	XL_RESUME,	/* target of an indirect call across its push */
+	XL_RESUME,	/* host target of an indirect call across its push */
 	XL_MASK_NOT_IF,
 	XL_MASK_NOT_DF,
 	XL_MASK_63,
@@ -370,8 +370,11 @@ void gen_jump(struct xl_gen *g, uint64_t target);
 void gen_exit(struct xl_gen *g, enum xl_exit why, uint64_t arg);
 /* The same with the rel32 of a conditional jump that was just emitted. */
 void gen_link_site(struct xl_gen *g, uint64_t target, uint8_t *site);
-/* Jumps to the linear address in T0. */
-void gen_indirect(struct xl_gen *g);
+/*
+ * Jumps to the linear address in T0, with `pop` added to RSP; or calls it.
+ */
+void gen_indirect(struct xl_gen *g, int32_t pop);
+void gen_indirect_call(struct xl_gen *g);
 /* Pushes a 64-bit constant on the guest's stack. */
 void gen_push_const(struct xl_gen *g, uint64_t value);
 struct xl_slow *gen_slow(struct xl_gen *g, uint8_t *site);
