@@ -132,23 +132,10 @@ static void diff_normalize_mask(struct diff_run *run)
 		run->host_data[at] = 0;
 }
 
-/*
- * The translator finds a branch's target not canonical when it is there
- * already, so its #GP names the target, not the branch.
- */
-static bool diff_is_late_branch(const struct diff_run *run)
-{
-	const struct diff_state *g = &run->out;
-
-	return strcmp(run->o->engine, "translator") == 0 &&
-	       run->host.vector == X86_VEC_GP && g->vector == DIFF_NO_VECTOR &&
-	       (uint64_t)((int64_t)(g->rip << 16) >> 16) != g->rip;
-}
-
 /* Runs the case on both sides; does anything differ? */
 static bool diff_attempt(struct diff_run *run, char *text, size_t size)
 {
-	unsigned n = 0;
+	unsigned n;
 
 	diff_apply_patch(run);
 	diff_native_run(&run->c, &run->host);
@@ -156,9 +143,8 @@ static bool diff_attempt(struct diff_run *run, char *text, size_t size)
 		diff_tell(run);
 	diff_guest_run(run->guest, &run->c, &run->out);
 	diff_normalize_mask(run);
-	if (!diff_is_late_branch(run))
-		n = diff_compare(&run->c, &run->host, &run->out, run->host_data,
-				 run->guest_data, text, size);
+	n = diff_compare(&run->c, &run->host, &run->out, run->host_data,
+			 run->guest_data, text, size);
 	diff_restore_data(run);
 	return n != 0;
 }
