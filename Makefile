@@ -18,7 +18,7 @@ run test bench: export BUILD := $(BUILD)
 
 run:
 	@sh tools/prereqs.sh
-	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@$(MAKE) -s --no-print-directory $(BUILD)/build.ninja
 	@ninja -C $(BUILD) hostel hostel-vm
 	@sh tools/guest.sh all
 	@sh tools/run.sh

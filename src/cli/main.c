@@ -1,4 +1,5 @@
 /* hostel(1): finds the verb. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,14 +46,16 @@ int cli_version(int argc, char **argv)
 }
 
 /* Files that we open must not become somebody's stdout. */
-static int cli_open_std_fds(void)
+static int cli_open_std_fds(struct err *err)
 {
-	int fd;
-
-	do {
-		fd = open("/dev/null", O_RDWR);
-	} while (fd >= 0 && fd <= STDERR_FILENO);
-	return fd < 0 ? -1 : close(fd);
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		if (open("/dev/null", O_RDWR) != fd) /* the lowest is free */
+			return err_set(err, errno, "cannot open /dev/null: %s",
+				       strerror(errno));
+	}
+	return 0;
 }
 
 static const char *cli_alias(const char *name)
@@ -69,8 +72,8 @@ int main(int argc, char **argv)
 	struct err err;
 	const char *name;
 
-	if (cli_open_std_fds())
-		return CONTROL_STATUS_ERROR;
+	if (cli_open_std_fds(&err))
+		return cli_fail(&err);
 	if (argc < 2) {
 		err_set(&err, 1, "a verb is missing; try hostel --help");
 		return cli_fail(&err);

@@ -9,6 +9,7 @@ initramfs=$tmp/initramfs.cpio.gz
 sh "$top/tools/initramfs.sh" add "$initramfs" "$KERNELS/initramfs.cpio.gz" \
 	"hostel/test=$here/boot_guest.sh" || exit 99
 
+began=$(date +%s)
 hostel --kernel "$KERNELS/vmlinuz-$flavour" --initrd "$initramfs" \
 	--append "console=ttyS0 hostel.script=test" --memory 512M --cpus "$cpus"
 now=$(date +%s)
@@ -28,9 +29,10 @@ between()
 ok "the kernel is the one" is "$(value release)" \
 	"$(cat "$KERNELS/release-$flavour")"
 ok "its memory in MiB" between "$(value memory)" 440 512
-ok "its clock: $(value date) here $now" \
-	between "$(value date)" $((now - 20)) $((now + 1))
-ok "a second lasts a second" between "$(value second)" 95 120
+ok "its clock: $(value date) here $began to $now" \
+	between "$(value date)" $((began - 1)) $((now + 1))
+ok "a second lasts a second, or what a slow engine adds to it" \
+	between "$(value second)" 95 300
 ok "its processors" is "$(value cpus)" "$cpus"
 ok "arithmetic" is "$(value sum)" 5000050000
 ok "floating point" is "$(value root)" 1.41421356237309
