@@ -34,12 +34,22 @@ bench:
 	@sh tools/guest.sh initramfs
 	@sh bench/run.sh
 
-# Address and undefined-behaviour sanitizers; every test, at their speed.
+# Every test under AddressSanitizer and UBSan, at their speed; then those that
+# AddressSanitizer's use of the address space rules out under UBSan alone.
+UBSAN_BUILD = $(SANITIZE_BUILD)-ub
+
+sanitize: export HOSTEL_SANITIZED = 1
+sanitize: export UBSAN_OPTIONS = print_stacktrace=1
 sanitize:
 	@sh tools/prereqs.sh
 	@test -e $(SANITIZE_BUILD)/build.ninja || meson setup $(SANITIZE_BUILD) \
-		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+		-Db_sanitize=address,undefined -Db_lundef=false \
+		-Dc_args=-fno-sanitize-recover=undefined >/dev/null
 	@sh tools/test.sh $(SANITIZE_BUILD) --timeout-multiplier 20
+	@test -e $(UBSAN_BUILD)/build.ninja || meson setup $(UBSAN_BUILD) \
+		-Db_sanitize=undefined -Db_lundef=false \
+		-Dc_args=-fno-sanitize-recover=undefined >/dev/null
+	@sh tools/test.sh $(UBSAN_BUILD) --suite diff --timeout-multiplier 20
 
 soak: all
 	@sh tools/guest.sh all
@@ -50,7 +60,7 @@ install: all
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
-	rm -rf $(BUILD) $(SANITIZE_BUILD)
+	rm -rf $(BUILD) $(SANITIZE_BUILD) $(UBSAN_BUILD)
 
 distclean: clean
 	rm -rf .cache
