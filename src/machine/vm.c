@@ -27,18 +27,15 @@ static int vm_new_surroundings(struct vm *vm, struct err *err)
 	return vm->env.loop ? 0 : -ENOMEM;
 }
 
-static void vm_code_written(void *opaque, uint64_t gpa, uint64_t len)
-{
-	struct x86_machine *xm = opaque;
-
-	xm->engine_ops->code_written(xm, gpa, len);
-}
-
 /* What the processors share, and the engine that runs them. */
 static int vm_new_machine(struct vm *vm, struct err *err)
 {
 	struct x86_machine *xm = &vm->xm;
+	int ret;
 
+	xm->cpus = calloc(vm->config.cpus, sizeof(*xm->cpus));
+	if (!xm->cpus)
+		return err_set(err, ENOMEM, "out of memory");
 	xm->engine_ops = engines_choose(vm->config.engine, err);
 	if (!xm->engine_ops)
 		return -EINVAL;
@@ -50,10 +47,10 @@ static int vm_new_machine(struct vm *vm, struct err *err)
 	xm->wake = run_wake;
 	xm->opaque = vm;
 	pthread_mutex_init(&xm->bounce_lock, NULL);
-	xm->cpus = calloc(vm->config.cpus, sizeof(*xm->cpus));
-	if (!xm->cpus)
-		return err_set(err, ENOMEM, "out of memory");
-	return xm->engine_ops->vm_init(xm, err);
+	ret = xm->engine_ops->vm_init(xm, err);
+	if (ret < 0)
+		xm->engine_ops = NULL; /* nothing to give back */
+	return ret;
 }
 
 static int vm_new_cpu(struct vm *vm, unsigned index, struct err *err)
@@ -120,7 +117,6 @@ static int vm_build(struct vm *vm, struct err *err)
 		ret = vm_new_cpus(vm, err);
 	if (ret < 0)
 		return ret;
-	mem_set_code_hook(vm->env.mem, vm_code_written, &vm->xm);
 	ret = pc_new(vm, err);
 	if (ret == 0)
 		ret = guest_load(&vm->run->guest, vm, err);
@@ -159,7 +155,7 @@ static void vm_free_engine(struct x86_machine *xm)
 		if (cpu && cpu->engine)
 			xm->engine_ops->vcpu_free(cpu);
 	}
-	if (xm->engine)
+	if (xm->engine_ops)
 		xm->engine_ops->vm_free(xm);
 }
 
