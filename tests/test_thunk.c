@@ -5,6 +5,7 @@
 #include "x86_harness.h"
 
 #include <immintrin.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 
@@ -262,6 +263,50 @@ static void more_encodings_than_the_cache_holds(void **state)
 	harness_free(h);
 }
 
+/* Each thread, with a machine of its own, meets the same new encodings. */
+static bool thread_runs(struct harness *h, unsigned imm)
+{
+	uint8_t code[] = { 0x66, 0x0f, 0x70, 0xca, (uint8_t)imm };
+	uint32_t lanes[4] = { 20, 21, 22, 23 }, got[4];
+
+	h->cpu->rip = HARNESS_CODE;
+	harness_write(h, HARNESS_CODE, code, sizeof(code));
+	memcpy(fpu_xmm(h->cpu, 2), lanes, 16);
+	if (!harness_step(h, 1))
+		return false;
+	memcpy(got, fpu_xmm(h->cpu, 1), 16);
+	for (unsigned k = 0; k < 4; k++)
+		if (got[k] != 20 + (imm >> 2 * k & 3))
+			return false;
+	return true;
+}
+
+static void *thread_main(void *opaque)
+{
+	for (unsigned i = 0; i < 4096; i++)
+		if (!thread_runs(opaque, i & 255))
+			return opaque;
+	return NULL;
+}
+
+static void threads_share_the_cache(void **state)
+{
+	struct harness *h[4];
+	pthread_t thread[4];
+	void *failed;
+
+	for (unsigned i = 0; i < 4; i++) {
+		h[i] = machine(64);
+		assert_int_equal(
+			pthread_create(&thread[i], NULL, thread_main, h[i]), 0);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(thread[i], &failed), 0);
+		assert_null(failed);
+		harness_free(h[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,6 +319,7 @@ int main(void)
 		cmocka_unit_test(alignment_is_checked),
 		cmocka_unit_test(vex_clears_upper_halves_and_sse_keeps_them),
 		cmocka_unit_test(code32_runs_too),
+		cmocka_unit_test(threads_share_the_cache),
 		cmocka_unit_test(more_encodings_than_the_cache_holds),
 	};
 
