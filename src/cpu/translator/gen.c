@@ -507,29 +507,24 @@ static bool gen_insn(struct xl_gen *g, const struct x86_insn *insn)
 	}
 }
 
-/*
- * Instructions that their interpreter handlers execute in passing.  Not those
- * that reach devices, or need the vector registers in memory; nor ENTER, which
- * after a fault in its middle must not be tried twice: it copies stack slots
- * that it may have written itself.
- */
+/* Handlers that reach devices or use the vector registers' memory image. */
+static bool gen_wants_parked(const struct x86_insn *insn)
+{
+	switch (insn->desc->cls) {
+	case X86_CLASS_INT: case X86_CLASS_FLOW:
+	case X86_CLASS_STRING: case X86_CLASS_SYSTEM:
+		return insn->desc->attr & X86_ATTR_IO;
+	default:
+		return true;
+	}
+}
+
+/* An instruction that its interpreter handler executes in passing. */
 static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 {
 	struct xl_insn *xi;
 
-	if (g->x->lockstep)
-		return false;
-	switch (insn->desc->cls) {
-	case X86_CLASS_INT:
-	case X86_CLASS_FLOW:
-	case X86_CLASS_STRING:
-	case X86_CLASS_SYSTEM:
-		break;
-	default:
-		return false;
-	}
-	if (insn->desc->attr & X86_ATTR_IO || insn->op == X86_HLT ||
-	    insn->op == X86_ENTER)
+	if (g->x->lockstep || insn->op == X86_HLT)
 		return false;
 	xi = xl_alloc(g->x, sizeof(*xi));
 	if (!xi)
@@ -538,7 +533,8 @@ static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 	xi->rip = g->rip;
 	interp_select(&xi->insn);
 	asm_mov_imm(g->a, XL_T0, (uintptr_t)xi);
-	asm_jmp(g->a, g->x->glue.insn);
+	asm_jmp(g->a, gen_wants_parked(insn) ? g->x->glue.insn_parked :
+					       g->x->glue.insn);
 	g->ended = true;
 	return true;
 }

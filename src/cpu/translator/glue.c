@@ -184,15 +184,18 @@ static void glue_park(struct xl *x)
 }
 
 /*
- * T0 = struct xl_insn *, executed by its interpreter handler while vector
- * registers stay; goes on in translated code if there is any.
+ * T0 = struct xl_insn *, executed by its interpreter handler; goes on in
+ * translated code if there is any.  park: vector registers go to memory
+ * before, for handlers that need them there; else they stay.
  */
-static void glue_insn(struct xl *x, const uint8_t *leave)
+static uint8_t *glue_insn(struct xl *x, const uint8_t *leave, bool park)
 {
 	struct xl_asm *a = &x->a;
+	uint8_t *here = asm_here(a);
 
-	x->glue.insn = asm_here(a);
 	glue_store_state(a);
+	if (park)
+		glue_park_vectors(a, x);
 	asm_load(a, H_RDI, RM_GS(XL_WORD(XL_SELF)));
 	asm_mov_rr(a, H_RSI, XL_T0);
 	asm_op(a, OPW(0, 0x83), 4, RM_REG(H_RSP)); /* and rsp, -16 */
@@ -208,6 +211,7 @@ static void glue_insn(struct xl *x, const uint8_t *leave)
 	asm_jmp(a, leave);
 	asm_mov_rr(a, XL_T0, H_RAX);
 	glue_load_state(a);
+	return here;
 }
 
 static void glue_exits(struct xl *x)
@@ -218,7 +222,8 @@ static void glue_exits(struct xl *x)
 
 	glue_store_state(a);
 	leave = glue_leave(a, x);
-	glue_insn(x, leave);
+	x->glue.insn = glue_insn(x, leave, false);
+	x->glue.insn_parked = glue_insn(x, leave, true);
 	for (i = 0; i < sizeof(x->glue.exit) / sizeof(*x->glue.exit); i++) {
 		x->glue.exit[i] = asm_here(a);
 		asm_store(a, RM_GS(XL_WORD(XL_ARG)), XL_T0);

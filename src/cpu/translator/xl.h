@@ -165,6 +165,7 @@ struct xl_glue {
 	uint8_t *indirect[X86_CODE_KINDS]; /* T0: linear target */
 	xl_park_fn *park;
 	uint8_t *insn;		/* T0: struct xl_insn * */
+	uint8_t *insn_parked;	/* likewise, with vectors in memory */
 	uint8_t *check;		/* T0: struct xl_block * */
 	uint8_t *vec_load;
 };
