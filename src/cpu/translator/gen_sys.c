@@ -204,6 +204,10 @@ bool gen_sys(struct xl_gen *g, const struct x86_insn *insn)
 		sys_set_if(g, true);
 		g->sti = true;
 		return true;
+	}
+	if (g->x->lockstep) /* what follows is more than lockstep undoes */
+		return false;
+	switch (insn->op) {
 	case X86_SWAPGS:
 		return sys_swapgs(g);
 	case X86_STAC:

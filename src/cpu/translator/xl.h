@@ -140,7 +140,7 @@ struct xl_insn {
 	uint64_t rip; /* linear */
 };
 
-#define XL_HASH_BITS 15
+#define XL_HASH_BITS 17
 #define XL_HASH_SIZE (1u << XL_HASH_BITS)
 #define XL_PAGE_HASH 4096u
 
