@@ -195,8 +195,9 @@ void asm_shrx(struct xl_asm *a, unsigned dst, unsigned src, unsigned count)
 
 void asm_shrx32(struct xl_asm *a, unsigned dst, unsigned src, unsigned count)
 {
-	struct xl_op op = { .map = 2, .opcode = 0xf7, .pp = 3, .vex = true,
-			    .vvvv = count };
+	struct xl_op op = {
+		.map = 2, .opcode = 0xf7, .pp = 3, .vex = true, .vvvv = count
+	};
 
 	asm_op(a, op, dst, RM_REG(src));
 }

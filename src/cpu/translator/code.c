@@ -20,8 +20,8 @@
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/sync.h"
 
-#define XL_CODE_SIZE  (24u << 20)
-#define XL_ARENA_SIZE (12u << 20)
+#define XL_CODE_SIZE  (18u << 20)
+#define XL_ARENA_SIZE (16u << 20)
 #define XL_ORDER_MAX  (128u << 10)
 
 static void *code_reserve(size_t size)
@@ -56,7 +56,7 @@ int xl_code_init(struct xl *x, struct err *err)
 	int rc = code_map_views(x);
 
 	x->arena.base = code_reserve(XL_ARENA_SIZE);
-	x->arena.size = XL_ARENA_SIZE;
+	x->arena.top = XL_ARENA_SIZE;
 	x->order = code_reserve(XL_ORDER_MAX * sizeof(*x->order));
 	x->order_max = XL_ORDER_MAX;
 	if (rc || !x->arena.base || !x->order)
@@ -88,10 +88,24 @@ void *xl_alloc(struct xl *x, size_t size)
 	void *p = x->arena.base + x->arena.used;
 
 	size = (size + 7) & ~(size_t)7;
-	if (x->arena.size - x->arena.used < size)
+	if (x->arena.top - x->arena.used < size)
 		return NULL;
 	x->arena.used += size;
 	return memset(p, 0, size);
+}
+
+void *xl_alloc_top(struct xl *x, size_t size)
+{
+	size = (size + 7) & ~(size_t)7;
+	if (x->arena.top - x->arena.used < size)
+		return NULL;
+	x->arena.top -= size;
+	return memset(x->arena.base + x->arena.top, 0, size);
+}
+
+void xl_shrink(struct xl *x, const void *end)
+{
+	x->arena.used = (size_t)((const uint8_t *)end - x->arena.base);
 }
 
 /* --- The jump cache ------------------------------------------------------- */
@@ -433,6 +447,7 @@ void xl_flush(struct xl *x)
 	memset(x->phys_hash, 0, sizeof(x->phys_hash));
 	x->order_count = 0;
 	x->arena.used = 0;
+	x->arena.top = XL_ARENA_SIZE;
 	x->a.w = x->rw + x->glue_size;
 	x->a.full = false;
 	x->next_id = 1;

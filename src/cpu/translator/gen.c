@@ -511,8 +511,10 @@ static bool gen_insn(struct xl_gen *g, const struct x86_insn *insn)
 static bool gen_wants_parked(const struct x86_insn *insn)
 {
 	switch (insn->desc->cls) {
-	case X86_CLASS_INT: case X86_CLASS_FLOW:
-	case X86_CLASS_STRING: case X86_CLASS_SYSTEM:
+	case X86_CLASS_INT:
+	case X86_CLASS_FLOW:
+	case X86_CLASS_STRING:
+	case X86_CLASS_SYSTEM:
 		return insn->desc->attr & X86_ATTR_IO;
 	default:
 		return true;
@@ -526,15 +528,15 @@ static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 
 	if (g->x->lockstep || insn->op == X86_HLT)
 		return false;
-	xi = xl_alloc(g->x, sizeof(*xi));
+	xi = xl_alloc_top(g->x, sizeof(*xi));
 	if (!xi)
 		return false;
 	xi->insn = *insn;
 	xi->rip = g->rip;
 	interp_select(&xi->insn);
 	asm_mov_imm(g->a, XL_T0, (uintptr_t)xi);
-	asm_jmp(g->a, gen_wants_parked(insn) ? g->x->glue.insn_parked :
-					       g->x->glue.insn);
+	asm_jmp(g->a, gen_wants_parked(insn) ? g->x->glue.insn_parked
+					     : g->x->glue.insn);
 	g->ended = true;
 	return true;
 }
@@ -592,6 +594,7 @@ static bool gen_finish(struct xl_gen *g)
 
 	gen_slow_parts(g);
 	b->host_len = asm_here(g->a) - b->host;
+	xl_shrink(x, b->out + b->link_count);
 	b->pcs = xl_alloc(x, g->pc_count * sizeof(*b->pcs));
 	if (g->a->full || !b->pcs || x->order_count == x->order_max)
 		return false;

@@ -184,8 +184,8 @@ static int lockstep_report(struct lockstep *l, const struct xl_block *b,
 		       "%#" PRIx64 " (exit %u): rip %#" PRIx64 " or %#" PRIx64
 		       ", rflags %#" PRIx64 " or %#" PRIx64,
 		       what, n, b->insn_count, l->start.rip, why,
-		       l->translated.rip,
-		       cpu->rip, l->translated.rflags, cpu->rflags);
+		       l->translated.rip, cpu->rip, l->translated.rflags,
+		       cpu->rflags);
 }
 
 static bool lockstep_interpret(struct x86_cpu *cpu, unsigned n)

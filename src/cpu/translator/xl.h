@@ -144,10 +144,10 @@ struct xl_insn {
 #define XL_HASH_SIZE (1u << XL_HASH_BITS)
 #define XL_PAGE_HASH 4096u
 
-/* Bump allocation of everything that lives until the next flush. */
+/* Everything that lives until the next flush: from both ends. */
 struct xl_arena {
 	uint8_t *base;
-	size_t size, used;
+	size_t used, top;
 };
 
 /* Runs translated code; returns an enum xl_exit. */
@@ -253,6 +253,9 @@ struct xl_page *xl_page_find(struct xl *x, uint64_t linear, uint64_t gpa,
 struct xl_block *xl_find(struct xl *x, const struct xl_page *page,
 			 unsigned offset);
 void *xl_alloc(struct xl *x, size_t size);
+void *xl_alloc_top(struct xl *x, size_t size);
+/* Gives back what the last xl_alloc() has behind end (8-byte aligned). */
+void xl_shrink(struct xl *x, const void *end);
 /* Enters a finished block into hash, page and order. */
 void xl_add(struct xl *x, struct xl_block *b);
 /* Notes that b was made from the first len bytes of page, too. */
