@@ -23,7 +23,7 @@
 #include "cpu/x86/thunk.h"
 
 #define FPENV_REGS_BYTES 80
-#define FPENV_MAX	 (28 + FPENV_REGS_BYTES)
+#define FPENV_MAX        (28 + FPENV_REGS_BYTES)
 
 static bool fpenv_linear_pointers(const struct x86_cpu *cpu)
 {
@@ -35,7 +35,7 @@ static unsigned fpenv_bytes(const struct x86_insn *insn)
 	return insn->opsize == 2 ? 14 : 28;
 }
 
-/* --- Tag word ---------------------------------------------------------------- */
+/* --- Tag word ------------------------------------------------------------ */
 
 /* SDM 1, 8.1.7: 0 valid, 1 zero, 2 special (NaN, infinity, denormal). */
 static unsigned fpenv_classify(const uint8_t *st)
@@ -60,8 +60,7 @@ static uint16_t fpenv_full_tags(const struct x86_cpu *cpu)
 	unsigned tags = 0;
 
 	for (unsigned i = 0; i < 8; i++) {
-		const uint8_t *st =
-			cpu->fpu.b + FPU_ST + 16 * ((i - top) & 7);
+		const uint8_t *st = cpu->fpu.b + FPU_ST + 16 * ((i - top) & 7);
 
 		tags |= (used >> i & 1 ? fpenv_classify(st) : 3) << 2 * i;
 	}
@@ -78,7 +77,7 @@ static uint8_t fpenv_abridged(uint16_t tags)
 	return used;
 }
 
-/* --- The environment image --------------------------------------------------- */
+/* --- The environment image ----------------------------------------------- */
 
 /* As seven 32-bit words; the 16-bit layout is their lower halves. */
 static void fpenv_words(const struct x86_cpu *cpu, uint32_t w[7])
@@ -115,8 +114,7 @@ static void fpenv_put(const struct x86_cpu *cpu, const struct x86_insn *insn,
 		memcpy(image + 2 * i, &w[i], 2);
 }
 
-static void fpenv_get_pointers(struct x86_cpu *cpu,
-			       const struct x86_insn *insn,
+static void fpenv_get_pointers(struct x86_cpu *cpu, const struct x86_insn *insn,
 			       const uint32_t w[7])
 {
 	bool linear = fpenv_linear_pointers(cpu);
@@ -167,7 +165,7 @@ static unsigned fpenv_image_top(const struct x86_insn *insn,
 	return image[insn->opsize == 2 ? 3 : 5] >> 3 & 7;
 }
 
-/* --- Instructions ------------------------------------------------------------ */
+/* --- Instructions -------------------------------------------------------- */
 
 void interp_op_FNSTENV(struct x86_cpu *cpu, const struct x86_insn *insn)
 {

@@ -22,10 +22,10 @@
 #include "cpu/x86/thunk.h"
 
 #define FPSTATE_LEGACY_BYTES 512
-#define FPSTATE_HEADER	     512
+#define FPSTATE_HEADER       512
 #define FPSTATE_XCOMP_BV     520
-#define FPSTATE_AVX	     X86_YMMH_OFFSET
-#define FPSTATE_COMPACT	     (1ull << 63)
+#define FPSTATE_AVX          X86_YMMH_OFFSET
+#define FPSTATE_COMPACT      (1ull << 63)
 #define FPSTATE_XCR0_ALL     (X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX)
 
 void interp_op_THUNK(struct x86_cpu *cpu, const struct x86_insn *insn)
@@ -55,7 +55,7 @@ static unsigned fpstate_vec_count(const struct x86_cpu *cpu)
 	return x86_code64(cpu) ? 16 : 8;
 }
 
-/* --- The x87 part of an image: bytes 0..23 and 32..159 --------------------- */
+/* --- The x87 part of an image: bytes 0..23 and 32..159 ------------------- */
 
 static void fpstate_put_x87(const struct x86_cpu *cpu,
 			    const struct x86_insn *insn, uint8_t *image)
@@ -73,8 +73,8 @@ static void fpstate_put_x87(const struct x86_cpu *cpu,
 /* ES and B say what flags and masks say, whatever the image claims. */
 static void fpstate_fix_fsw(struct x86_cpu *cpu)
 {
-	uint16_t fsw = fpu_get16(cpu, FPU_FSW) &
-		       (uint16_t) ~(FPU_FSW_ES | FPU_FSW_B);
+	uint16_t fsw =
+		fpu_get16(cpu, FPU_FSW) & (uint16_t) ~(FPU_FSW_ES | FPU_FSW_B);
 
 	fpu_set16(cpu, FPU_FCW, (fpu_get16(cpu, FPU_FCW) & 0x1f3f) | 0x40);
 	fpu_set16(cpu, FPU_FSW, fsw);
@@ -105,7 +105,7 @@ static void fpstate_init_x87(struct x86_cpu *cpu)
 	fpu_set16(cpu, FPU_FCW, FPU_FCW_INIT);
 }
 
-/* --- FXSAVE and FXRSTOR ------------------------------------------------------ */
+/* --- FXSAVE and FXRSTOR -------------------------------------------------- */
 
 static void fpstate_check_fx(struct x86_cpu *cpu)
 {
@@ -117,8 +117,7 @@ static void fpstate_check_fx(struct x86_cpu *cpu)
 static uint64_t fpstate_fx_area(struct x86_cpu *cpu,
 				const struct x86_insn *insn, bool write)
 {
-	uint64_t linear =
-		x86_linear(cpu, insn, FPSTATE_LEGACY_BYTES, write);
+	uint64_t linear = x86_linear(cpu, insn, FPSTATE_LEGACY_BYTES, write);
 
 	if (linear & 15)
 		x86_gp(cpu, 0);
@@ -164,7 +163,7 @@ void interp_op_FXRSTOR(struct x86_cpu *cpu, const struct x86_insn *insn)
 	       16 * fpstate_vec_count(cpu));
 }
 
-/* --- XSAVE family ------------------------------------------------------------ */
+/* --- XSAVE family -------------------------------------------------------- */
 
 static bool fpstate_is_zero(const uint8_t *p, size_t n)
 {
@@ -244,8 +243,7 @@ struct fpstate_save {
  * read, so writing all of it back is invisible, but to another processor
  * that writes the gaps meanwhile; so stores go by component.
  */
-static void fpstate_save_begin(struct x86_cpu *cpu,
-			       const struct x86_insn *insn,
+static void fpstate_save_begin(struct x86_cpu *cpu, const struct x86_insn *insn,
 			       struct fpstate_save *s, uint64_t rfbm)
 {
 	s->len = fpstate_extent(rfbm);
@@ -313,8 +311,7 @@ void interp_op_XSAVEC(struct x86_cpu *cpu, const struct x86_insn *insn)
 	uint64_t comp = rfbm | FPSTATE_COMPACT;
 	struct fpstate_save s;
 
-	if (rfbm & X86_XCR0_SSE &&
-	    fpu_get32(cpu, FPU_MXCSR) != FPU_MXCSR_INIT)
+	if (rfbm & X86_XCR0_SSE && fpu_get32(cpu, FPU_MXCSR) != FPU_MXCSR_INIT)
 		save |= X86_XCR0_SSE;
 	fpstate_save_begin(cpu, insn, &s, rfbm);
 	fpstate_put_components(cpu, insn, s.image, save, save & X86_XCR0_SSE);
@@ -361,8 +358,7 @@ static void fpstate_restore(struct x86_cpu *cpu, const struct x86_insn *insn,
 		fpstate_restore_vec(cpu, image, X86_XMM_OFFSET,
 				    bv & X86_XCR0_SSE);
 	if (rfbm & X86_XCR0_AVX)
-		fpstate_restore_vec(cpu, image, FPSTATE_AVX,
-				    bv & X86_XCR0_AVX);
+		fpstate_restore_vec(cpu, image, FPSTATE_AVX, bv & X86_XCR0_AVX);
 }
 
 void interp_op_XRSTOR(struct x86_cpu *cpu, const struct x86_insn *insn)
@@ -404,12 +400,12 @@ void interp_op_XRSTORS(struct x86_cpu *cpu, const struct x86_insn *insn)
 	x86_ud(cpu);
 }
 
-/* --- MXCSR ------------------------------------------------------------------- */
+/* --- MXCSR --------------------------------------------------------------- */
 
 static void fpstate_check_vec(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-	thunk_check_class(cpu, insn->prefix & X86_PFX_VEX ? X86_CLASS_AVX :
-							    X86_CLASS_SSE);
+	thunk_check_class(cpu, insn->prefix & X86_PFX_VEX ? X86_CLASS_AVX
+							  : X86_CLASS_SSE);
 }
 
 void interp_op_LDMXCSR(struct x86_cpu *cpu, const struct x86_insn *insn)

@@ -5,9 +5,9 @@
  * Source: Intel SDM volume 2: MASKMOVQ, MASKMOVDQU, VMASKMOV, VPMASKMOV,
  * VPGATHER, VGATHER.  An element whose mask is clear is not accessed and
  * cannot fault; but MASKMOVQ and MASKMOVDQU, which leave that open, check
- * all of their operand, as AMD's processors do.  Stores prove every element writable first.  Gathers keep
- * what was loaded before a fault and clear its mask, so that the instruction
- * goes on where it stopped.
+ * all of their operand, as AMD's processors do.  Stores prove every element
+ * writable first.  Gathers keep what was loaded before a fault and clear its
+ * mask, so that the instruction goes on where it stopped.
  */
 #include "cpu/interpreter/ops.h"
 
@@ -51,9 +51,8 @@ static bool vecmem_any(const uint8_t *mask, unsigned size, unsigned count)
 }
 
 /* Stores the selected elements of v, after proving that all can be. */
-static void vecmem_store(struct x86_cpu *cpu, uint64_t linear,
-			 const uint8_t *v, const uint8_t *mask, unsigned size,
-			 unsigned count)
+static void vecmem_store(struct x86_cpu *cpu, uint64_t linear, const uint8_t *v,
+			 const uint8_t *mask, unsigned size, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
 		if (vecmem_selected(mask, i, size))
@@ -64,7 +63,7 @@ static void vecmem_store(struct x86_cpu *cpu, uint64_t linear,
 					size);
 }
 
-/* --- MASKMOVQ, (V)MASKMOVDQU: to DS:[rDI] ------------------------------------ */
+/* --- MASKMOVQ, (V)MASKMOVDQU: to DS:[rDI] -------------------------------- */
 
 /* An MMX instruction leaves TOP 0 and every register valid (SDM 1, 9.6.2). */
 static void vecmem_enter_mmx(struct x86_cpu *cpu)
@@ -126,7 +125,7 @@ void interp_op_MASKMOV(struct x86_cpu *cpu, const struct x86_insn *insn)
 	vecmem_store(cpu, linear, v, mask, 1, 16);
 }
 
-/* --- VMASKMOVPS/PD, VPMASKMOVD/Q --------------------------------------------- */
+/* --- VMASKMOVPS/PD, VPMASKMOVD/Q ----------------------------------------- */
 
 static unsigned vecmem_mask_size(const struct x86_insn *insn)
 {
@@ -165,7 +164,7 @@ void interp_op_VMASKMOV(struct x86_cpu *cpu, const struct x86_insn *insn)
 	vecmem_set(cpu, reg, v);
 }
 
-/* --- Gathers ----------------------------------------------------------------- */
+/* --- Gathers ------------------------------------------------------------- */
 
 struct vecmem_gather {
 	uint8_t dest[VECMEM_BYTES], mask[VECMEM_BYTES], index[VECMEM_BYTES];
@@ -175,8 +174,7 @@ struct vecmem_gather {
 
 static uint64_t vecmem_gather_address(struct x86_cpu *cpu,
 				      const struct x86_insn *insn,
-				      const struct vecmem_gather *g,
-				      unsigned i)
+				      const struct vecmem_gather *g, unsigned i)
 {
 	uint64_t base = insn->base == X86_NO_REG ? 0 : cpu->gpr[insn->base];
 	int64_t index;
@@ -238,14 +236,13 @@ void interp_op_VGATHER(struct x86_cpu *cpu, const struct x86_insn *insn)
 		memset(g.mask + at, 0, g.size);
 		vecmem_set(cpu, g.mask_reg, g.mask);
 	}
-	memset(g.dest + g.count * g.size, 0,
-	       VECMEM_BYTES - g.count * g.size);
+	memset(g.dest + g.count * g.size, 0, VECMEM_BYTES - g.count * g.size);
 	memset(g.mask, 0, VECMEM_BYTES);
 	vecmem_set(cpu, g.dest_reg, g.dest);
 	vecmem_set(cpu, g.mask_reg, g.mask);
 }
 
-/* --- VZEROUPPER, VZEROALL ---------------------------------------------------- */
+/* --- VZEROUPPER, VZEROALL ------------------------------------------------ */
 
 void interp_op_VZEROUPPER(struct x86_cpu *cpu, const struct x86_insn *insn)
 {

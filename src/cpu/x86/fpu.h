@@ -30,11 +30,11 @@ enum {
 	FPU_XSTATE_BV = 512,
 };
 
-#define FPU_FSW_ES	0x0080
-#define FPU_FSW_B	0x8000
-#define FPU_FSW_TOP	0x3800
-#define FPU_FCW_INIT	0x037f
-#define FPU_MXCSR_INIT	0x1f80u
+#define FPU_FSW_ES     0x0080
+#define FPU_FSW_B      0x8000
+#define FPU_FSW_TOP    0x3800
+#define FPU_FCW_INIT   0x037f
+#define FPU_MXCSR_INIT 0x1f80u
 /* Bits of MXCSR that exist; writing others is #GP(0). */
 #define FPU_MXCSR_VALID 0xffffu
 #define FPU_MXCSR_FLAGS 0x3fu

@@ -31,7 +31,7 @@
 /* MXCSR without its flags, as the host's C code expects it. */
 #define THUNK_HOST_CONTROL (FPU_MXCSR_INIT & ~FPU_MXCSR_FLAGS)
 
-/* --- SIGFPE ---------------------------------------------------------------- */
+/* --- SIGFPE -------------------------------------------------------------- */
 
 /* Who handled SIGFPE before us; set once by thunk_init(). */
 static struct {
@@ -108,7 +108,7 @@ int thunk_init(struct err *err)
 	return 0;
 }
 
-/* --- Availability ---------------------------------------------------------- */
+/* --- Availability -------------------------------------------------------- */
 
 /* SDM 2A 2.4 (VEX), 3A 13.1 (SSE), 12.1 (MMX), 2.5 (CR0.EM and TS). */
 void thunk_check_class(struct x86_cpu *cpu, enum x86_class cls)
@@ -144,10 +144,10 @@ void thunk_check_available(struct x86_cpu *cpu, const struct x86_insn *insn)
 	thunk_check_class(cpu, insn->desc->cls);
 }
 
-/* --- The memory operand ---------------------------------------------------- */
+/* --- The memory operand -------------------------------------------------- */
 
 struct thunk_mem {
-	void *p;	 /* what the thunk gets */
+	void *p; /* what the thunk gets */
 	uint64_t linear;
 	unsigned size;
 	bool bounced;
@@ -172,8 +172,8 @@ static void thunk_map_operand(struct x86_cpu *cpu, const struct x86_insn *insn,
 
 	m->size = insn->o[t->mem_index].size;
 	if (t->flags & THUNK_ALIGN)
-		m->linear = x86_linear_aligned(cpu, insn, m->size, m->size,
-					       write);
+		m->linear =
+			x86_linear_aligned(cpu, insn, m->size, m->size, write);
 	else
 		m->linear = x86_linear(cpu, insn, m->size, write);
 	m->p = x86_tlb_lookup(cpu, m->linear, m->size,
@@ -202,7 +202,7 @@ static void thunk_store_operand(struct x86_cpu *cpu, const struct thunk *t,
 		x86_store_bytes(cpu, m->linear, m->buf, m->size);
 }
 
-/* --- x87 registers and TOP ------------------------------------------------- */
+/* --- x87 registers and TOP ----------------------------------------------- */
 
 void fpu_change_top(struct x86_cpu *cpu, unsigned top)
 {
@@ -218,7 +218,7 @@ void fpu_change_top(struct x86_cpu *cpu, unsigned top)
 	fpu_set16(cpu, FPU_FSW, (uint16_t)(fsw | (top & 7) << 11));
 }
 
-/* --- Running --------------------------------------------------------------- */
+/* --- Running ------------------------------------------------------------- */
 
 static uint64_t thunk_call(struct x86_cpu *cpu, const struct x86_insn *insn,
 			   const struct thunk *t, void *mem)
@@ -259,8 +259,7 @@ static uint64_t thunk_run_mxcsr(struct x86_cpu *cpu,
  * FOP, FIP and FDP as the guest's processor would hold them: the host's,
  * which now name the thunk, must not leak.  SDM 1, 8.1.8 and 8.1.9.
  */
-static void thunk_set_pointers(struct x86_cpu *cpu,
-			       const struct x86_insn *insn)
+static void thunk_set_pointers(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
 	fpu_set16(cpu, FPU_FOP,
 		  (uint16_t)((insn->opcode & 7) << 8 | insn->modrm));

@@ -39,9 +39,9 @@
 #include "cpu/x86/fpu.h"
 
 #define THUNK_CODE_BYTES (4u << 20)
-#define THUNK_MAX	 32768u
-#define THUNK_HASH_SIZE	 (2 * THUNK_MAX)
-#define THUNK_SLOT	 256u /* the longest thunk is shorter */
+#define THUNK_MAX        32768u
+#define THUNK_HASH_SIZE  (2 * THUNK_MAX)
+#define THUNK_SLOT       256u /* the longest thunk is shorter */
 
 /* ret: the x87 state is looked at, and cleaned, by thunk.c */
 static const uint8_t thunk_fault_exit[] = { 0xc3 };
@@ -60,8 +60,8 @@ static struct {
 	uint8_t *rw, *rx;
 	pthread_mutex_t lock;
 	unsigned used, count;
-	struct thunk *thunks;	/* THUNK_MAX */
-	uint16_t *hash;		/* THUNK_HASH_SIZE: index + 1, 0: free */
+	struct thunk *thunks; /* THUNK_MAX */
+	uint16_t *hash;       /* THUNK_HASH_SIZE: index + 1, 0: free */
 } thunk_cache = { .once = PTHREAD_ONCE_INIT,
 		  .lock = PTHREAD_MUTEX_INITIALIZER,
 		  .used = THUNK_FIRST_OFFSET };
@@ -77,8 +77,8 @@ static void thunk_put(struct thunk_buf *c, const void *bytes, unsigned n)
 	c->n += n;
 }
 
-#define THUNK_PUT(c, ...)                                                      \
-	thunk_put(c, (const uint8_t[]){ __VA_ARGS__ },                         \
+#define THUNK_PUT(c, ...)                              \
+	thunk_put(c, (const uint8_t[]){ __VA_ARGS__ }, \
 		  sizeof((const uint8_t[]){ __VA_ARGS__ }))
 
 /* --- Normal form --------------------------------------------------------- */
@@ -123,9 +123,8 @@ static bool thunk_gpr_is_reg(const struct x86_insn *insn)
 static bool thunk_keeps_w(const struct x86_insn *insn, unsigned mode)
 {
 	static const uint8_t sized[][2] = {
-		{ 1, 0x2a }, { 1, 0x2c }, { 1, 0x2d }, { 1, 0x6e },
-		{ 1, 0x7e }, { 3, 0x16 }, { 3, 0x22 }, { 3, 0x60 },
-		{ 3, 0x61 },
+		{ 1, 0x2a }, { 1, 0x2c }, { 1, 0x2d }, { 1, 0x6e }, { 1, 0x7e },
+		{ 3, 0x16 }, { 3, 0x22 }, { 3, 0x60 }, { 3, 0x61 },
 	};
 
 	for (unsigned i = 0; i < sizeof(sized) / sizeof(sized[0]); i++)
@@ -139,8 +138,7 @@ struct thunk_form {
 	uint8_t rex; /* W R X B */
 };
 
-static struct thunk_form thunk_form(const struct x86_insn *insn,
-				    unsigned mode)
+static struct thunk_form thunk_form(const struct x86_insn *insn, unsigned mode)
 {
 	struct thunk_form f = { insn->modrm, insn->rex & 5 };
 
@@ -169,10 +167,10 @@ static void thunk_put_vex(struct thunk_buf *c, const struct x86_insn *insn,
 	unsigned mask = (mode & X86_MODE_CODE) == X86_MODE_CODE64 ? 15 : 7;
 	uint8_t p1 = (uint8_t)(((~f.rex & 4) << 5) | 0x40 |
 			       ((~f.rex & 1) << 5) | insn->map);
-	uint8_t p2 = (uint8_t)(((f.rex & 8) << 4) |
-			       ((~(insn->vvvv & mask) & 15) << 3) |
-			       (insn->prefix & X86_PFX_VEXL ? 4 : 0) |
-			       insn->pp);
+	uint8_t p2 =
+		(uint8_t)(((f.rex & 8) << 4) |
+			  ((~(insn->vvvv & mask) & 15) << 3) |
+			  (insn->prefix & X86_PFX_VEXL ? 4 : 0) | insn->pp);
 
 	THUNK_PUT(c, 0xc4, p1, p2);
 }
@@ -223,7 +221,7 @@ static uint64_t thunk_key(const struct x86_insn *insn, unsigned mode)
 	return key | (uint64_t)c.n << 56;
 }
 
-/* --- Properties ------------------------------------------------------------ */
+/* --- Properties ---------------------------------------------------------- */
 
 /*
  * x87 control instructions leave the last-instruction pointers alone (SDM 1,
@@ -246,10 +244,9 @@ static unsigned thunk_x87_flags(const struct x86_insn *insn)
 
 	if (insn->desc->attr & X86_ATTR_X87_WAIT)
 		flags |= THUNK_WAIT;
-	return flags | (thunk_is_control(insn) ? THUNK_CONTROL :
-			insn->has_mem	       ? THUNK_POINTERS |
-						   THUNK_X87_STORE :
-						 THUNK_POINTERS);
+	return flags | (thunk_is_control(insn) ? THUNK_CONTROL
+			: insn->has_mem ? THUNK_POINTERS | THUNK_X87_STORE
+					: THUNK_POINTERS);
 }
 
 static unsigned thunk_mem_flags(const struct x86_insn *insn, unsigned i)
@@ -277,9 +274,9 @@ static void thunk_describe(struct thunk *t, const struct x86_insn *insn,
 	*t = (struct thunk){ .key = thunk_key(insn, mode) };
 	t->mem_index = (uint8_t)thunk_operand(insn, X86_OPND_MEM);
 	t->gpr_index = (uint8_t)thunk_operand(insn, X86_OPND_GPR);
-	t->need = d->cls == X86_CLASS_AVX ? X86_MODE_AVX :
-		  d->cls == X86_CLASS_SSE ? X86_MODE_SSE :
-					    X86_MODE_X87;
+	t->need = d->cls == X86_CLASS_AVX   ? X86_MODE_AVX
+		  : d->cls == X86_CLASS_SSE ? X86_MODE_SSE
+					    : X86_MODE_X87;
 	t->flags |= thunk_mem_flags(insn, t->mem_index);
 	if (thunk_is_x87(insn))
 		t->flags |= thunk_x87_flags(insn);
@@ -295,7 +292,7 @@ static void thunk_describe(struct thunk *t, const struct x86_insn *insn,
 		t->flags |= THUNK_IMPLICIT;
 }
 
-/* --- Code ------------------------------------------------------------------ */
+/* --- Code ---------------------------------------------------------------- */
 
 static void thunk_put_disp(struct thunk_buf *c, unsigned reg, uint32_t disp)
 {
@@ -319,8 +316,7 @@ static void thunk_move_vex(struct thunk_buf *c, unsigned reg, bool store)
 	THUNK_PUT(c, 0xc4, r | 1, 0x78, store ? 0x11 : 0x10); /* VMOVUPS */
 	thunk_put_disp(c, reg, X86_XMM_OFFSET + 16 * reg);
 	/* VINSERTF128 / VEXTRACTF128 of the upper half */
-	THUNK_PUT(c, 0xc4, r | 3, (uint8_t)(src << 3 | 5),
-		  store ? 0x19 : 0x18);
+	THUNK_PUT(c, 0xc4, r | 3, (uint8_t)(src << 3 | 5), store ? 0x19 : 0x18);
 	thunk_put_disp(c, reg, X86_YMMH_OFFSET + 16 * reg);
 	THUNK_PUT(c, 1);
 }
@@ -387,7 +383,7 @@ static void thunk_put_code(struct thunk_buf *c, const struct thunk *t,
 	THUNK_PUT(c, 0xc3);
 }
 
-/* --- Cache ----------------------------------------------------------------- */
+/* --- Cache --------------------------------------------------------------- */
 
 static int thunk_map_code(void)
 {
@@ -476,8 +472,8 @@ static const struct thunk *thunk_add(unsigned slot, const struct thunk *t,
 	memcpy(thunk_cache.rw + thunk_cache.used, c.b, c.n);
 	added = &thunk_cache.thunks[thunk_cache.count++];
 	*added = *t;
-	added->code = (thunk_fn *)(uintptr_t)(thunk_cache.rx +
-					      thunk_cache.used);
+	added->code =
+		(thunk_fn *)(uintptr_t)(thunk_cache.rx + thunk_cache.used);
 	thunk_cache.used += (c.n + 15) & ~15u;
 	if (thunk_cache.used > THUNK_CODE_BYTES)
 		thunk_cache.used = THUNK_CODE_BYTES;
@@ -485,8 +481,8 @@ static const struct thunk *thunk_add(unsigned slot, const struct thunk *t,
 	return added;
 }
 
-const struct thunk *thunk_code_get(struct thunk *t,
-				   const struct x86_insn *insn, unsigned mode)
+const struct thunk *thunk_code_get(struct thunk *t, const struct x86_insn *insn,
+				   unsigned mode)
 {
 	const struct thunk *found;
 	unsigned slot;
@@ -494,9 +490,9 @@ const struct thunk *thunk_code_get(struct thunk *t,
 	thunk_describe(t, insn, mode);
 	pthread_mutex_lock(&thunk_cache.lock);
 	slot = thunk_hash_find(t->key);
-	found = thunk_cache.hash[slot] ?
-			&thunk_cache.thunks[thunk_cache.hash[slot] - 1] :
-			thunk_add(slot, t, insn);
+	found = thunk_cache.hash[slot]
+			? &thunk_cache.thunks[thunk_cache.hash[slot] - 1]
+			: thunk_add(slot, t, insn);
 	pthread_mutex_unlock(&thunk_cache.lock);
 	return found ? found : t;
 }
@@ -515,9 +511,9 @@ static void thunk_serialize(void)
 			 : "memory");
 }
 
-uint64_t thunk_code_uncached(const struct thunk *t,
-			     const struct x86_insn *insn, void *fpu,
-			     void *mem, uint64_t *gpr, uint64_t flags)
+uint64_t thunk_code_uncached(const struct thunk *t, const struct x86_insn *insn,
+			     void *fpu, void *mem, uint64_t *gpr,
+			     uint64_t flags)
 {
 	struct thunk_buf c = { .n = 0 };
 	uint64_t ret;
@@ -526,9 +522,8 @@ uint64_t thunk_code_uncached(const struct thunk *t,
 	pthread_mutex_lock(&thunk_cache.lock);
 	memcpy(thunk_cache.rw + THUNK_SCRATCH_OFFSET, c.b, c.n);
 	thunk_serialize();
-	ret = ((thunk_fn *)(uintptr_t)(thunk_cache.rx +
-				       THUNK_SCRATCH_OFFSET))(fpu, mem, gpr,
-							      flags);
+	ret = ((thunk_fn *)(uintptr_t)(thunk_cache.rx + THUNK_SCRATCH_OFFSET))(
+		fpu, mem, gpr, flags);
 	pthread_mutex_unlock(&thunk_cache.lock);
 	return ret;
 }
