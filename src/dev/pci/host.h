@@ -36,7 +36,7 @@
 #define PCI_MMIO2_END   0xfec00000ull
 #define PCI_MMIO64_BASE 0x200000000000ull /* 32 TiB: above any RAM */
 #define PCI_MMIO64_END  0x210000000000ull
-#define PCI_IO_BASE     0x1000u
+#define PCI_IO_BASE     0xd00u
 #define PCI_IO_END      0x10000u
 #define PCI_SLOTS       32
 #define PCI_FUNCS       8
