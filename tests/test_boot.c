@@ -139,6 +139,23 @@ static void test_bzimage_clears_bss(void **state)
 	image_free(&bz);
 }
 
+/* Pages of the unpacked kernel are given back while it is copied. */
+static void test_bzimage_large_kernel_arrives_whole(void **state)
+{
+	struct fixture *f = *state;
+	struct elf_recipe r = linux64;
+	struct image bz;
+
+	r.size = 9 << 20;
+	bz = bz_of(&bz_modern, "zstd", &r);
+	use_kernel(f, &bz);
+	assert_int_equal(boot_load_bzimage(&f->p, &f->e, &f->err), 0);
+	for (uint64_t at = 0; at < r.size; at += 8)
+		assert_int_equal(guest(f, 0x1000000 + at, 8),
+				 0x5a5a5a5a5a5a5a5a);
+	image_free(&bz);
+}
+
 static void test_bzimage_zero_page_tells_of_the_machine(void **state)
 {
 	struct fixture *f = *state;
@@ -560,6 +577,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_bzimage_is_entered_directly_for_every_packing),
 		T(test_bzimage_clears_bss),
+		T(test_bzimage_large_kernel_arrives_whole),
 		T(test_bzimage_zero_page_tells_of_the_machine),
 		T(test_bzimage_initrd_lies_as_high_as_it_may),
 		T(test_bzimage_page_tables_map_one_to_one),

@@ -79,6 +79,8 @@ int guest_load(const struct guest *g, struct vm *vm, struct err *err)
 		ret = boot_load(&p, &entry, err);
 	if (ret < 0)
 		return ret;
+	boot_blob_idle(&g->kernel);
+	boot_blob_idle(&g->initrd);
 	log_info("%s: %s", g->kernel.name, entry.how);
 	for (unsigned i = 0; i < vm->xm.cpu_count; i++)
 		x86_set_firmware_mtrrs(vm->xm.cpus[i]);

@@ -62,6 +62,12 @@ out:
 	return ret;
 }
 
+void boot_blob_idle(const struct boot_blob *b)
+{
+	if (b->data)
+		madvise((void *)b->data, b->size, MADV_DONTNEED);
+}
+
 void boot_blob_close(struct boot_blob *b)
 {
 	if (b->data)

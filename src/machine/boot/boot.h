@@ -56,6 +56,8 @@ struct boot_entry {
 int boot_blob_open(struct boot_blob *b, const char *path, const char *what,
 		   struct err *err);
 void boot_blob_close(struct boot_blob *b);
+/* Read for now: its pages need not stay in memory; they come back when used. */
+void boot_blob_idle(const struct boot_blob *b);
 
 int boot_load(const struct boot_params *p, struct boot_entry *entry,
 	      struct err *err);

@@ -261,6 +261,7 @@ static int bz_enter_elf(struct bz_image *bz, const uint8_t *data, uint64_t size,
 	e->rip = elf_entry_physical(&elf);
 	if (e->rip - span.lo >= span.hi - span.lo)
 		return -ENOEXEC;
+	elf.consume = true;
 	ret = elf_load(&elf, p->mem, err);
 	return ret < 0 ? ret : bz_surround(bz, span.hi, e, err);
 }

@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* [off, off+len) lies in the file, without wrapping. */
 static bool elf_inside(const struct elf_image *elf, uint64_t off, uint64_t len)
@@ -136,17 +137,65 @@ int elf_plan(const struct elf_image *elf, uint64_t lo, uint64_t hi,
 	return 0;
 }
 
-int elf_load(const struct elf_image *elf, struct mem *mem, struct err *err)
+#define ELF_CHUNK (4ull << 20)
+
+/* Whole pages of [p, p+len) only: what lies beside them may be in use. */
+static void elf_give_back(const uint8_t *p, uint64_t len)
 {
+	uintptr_t from = ((uintptr_t)p + MEM_PAGE_MASK) & ~MEM_PAGE_MASK;
+	uintptr_t to = ((uintptr_t)p + len) & ~MEM_PAGE_MASK;
+
+	if (from < to)
+		madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+/* Headers first, then segments one behind the other: nothing is read twice. */
+static bool elf_in_order(const struct elf_image *elf)
+{
+	uint64_t end = elf->phoff + (uint64_t)elf->phnum * elf->phentsize;
+
 	for (unsigned i = 0; i < elf->phnum; i++) {
 		struct elf_segment s;
 
 		elf_segment(elf, i, &s);
 		if (!elf_loadable(&s))
 			continue;
-		/* .bss must be zero after a reset, too. */
-		if (mem_write(mem, s.paddr, elf->data + s.offset, s.filesz) ||
-		    mem_zero(mem, s.paddr + s.filesz, s.memsz - s.filesz))
+		if (s.offset < end)
+			return false;
+		end = s.offset + s.filesz;
+	}
+	return true;
+}
+
+static int elf_copy(const struct elf_image *elf, struct mem *mem,
+		    const struct elf_segment *s, bool consume)
+{
+	for (uint64_t pos = 0; pos < s->filesz; pos += ELF_CHUNK) {
+		const uint8_t *from = elf->data + s->offset + pos;
+		uint64_t len = s->filesz - pos;
+
+		if (len > ELF_CHUNK)
+			len = ELF_CHUNK;
+		if (mem_write(mem, s->paddr + pos, from, len))
+			return -EFAULT;
+		if (consume)
+			elf_give_back(from, len);
+	}
+	/* .bss must be zero after a reset, too. */
+	return mem_zero(mem, s->paddr + s->filesz, s->memsz - s->filesz);
+}
+
+int elf_load(const struct elf_image *elf, struct mem *mem, struct err *err)
+{
+	bool consume = elf->consume && elf_in_order(elf);
+
+	for (unsigned i = 0; i < elf->phnum; i++) {
+		struct elf_segment s;
+
+		elf_segment(elf, i, &s);
+		if (!elf_loadable(&s))
+			continue;
+		if (elf_copy(elf, mem, &s, consume))
 			return err_set(err, EFAULT,
 				       "%s: 0x%llx is not guest memory",
 				       elf->name, (unsigned long long)s.paddr);

@@ -24,6 +24,12 @@ struct elf_image {
 	uint64_t entry;
 	uint64_t phoff;
 	unsigned phnum, phentsize;
+	/*
+	 * data is private memory that nobody reads after elf_load(), which
+	 * gives its pages back as it goes: kernel and copy together would be
+	 * the peak of a guest's process.
+	 */
+	bool consume;
 };
 
 struct elf_segment {
