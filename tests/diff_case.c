@@ -330,7 +330,7 @@ static uint64_t diff_random_target(struct diff_rand *r)
 	unsigned how = diff_rand_below(r, 10);
 
 	if (how < 6)
-		return DIFF_CODE + diff_rand_below(r, 0x700);
+		return DIFF_CODE + diff_rand_below(r, 0x400);
 	return how < 8 ? diff_rand64(r) >> 17 : diff_value_int(r);
 }
 

@@ -250,16 +250,16 @@ static bool diff_is_misaligned_mode(const struct diff_case *c,
 	       diff_field(h, FPU_MXCSR, 4) & 0x20000;
 }
 
-/* AMD's XLAT wants a canonical address also before FS or GS are added. */
-static bool diff_is_xlat_check(const struct diff_case *c,
-			       const struct diff_state *h,
-			       const struct diff_state *g)
+/* AMD's processors want a canonical offset also before FS or GS are added. */
+static bool diff_is_offset_check(const struct diff_case *c,
+				 const struct diff_state *h,
+				 const struct diff_state *g)
 {
+	if (h->vector != X86_VEC_GP || g->vector == X86_VEC_GP)
+		return false;
 	for (unsigned i = 0; i < c->count; i++)
-		if (c->seq[i].op == X86_XLAT && c->seq[i].seg >= X86_FS &&
-		    h->rip == DIFF_INSN + c->start[i])
-			return h->vector == X86_VEC_GP &&
-			       g->vector == X86_VEC_PF;
+		if (h->rip == DIFF_INSN + c->start[i])
+			return c->seq[i].seg >= X86_FS;
 	return false;
 }
 
@@ -331,7 +331,7 @@ unsigned diff_compare(const struct diff_case *c, const struct diff_state *host,
 	if (size)
 		text[0] = '\0';
 	if (diff_is_misaligned_mode(c, host, guest) ||
-	    diff_is_xlat_check(c, host, guest) ||
+	    diff_is_offset_check(c, host, guest) ||
 	    (diff_is_loose(host, guest) && host->vector == guest->vector))
 		return 0;
 	diff_compare_event(&t, c, host, guest);

@@ -300,7 +300,8 @@ static uint64_t thunk_run_fxstate(struct x86_cpu *cpu,
 	uint64_t fip = fpu_get64(cpu, FPU_FIP);
 	uint64_t fdp = fpu_get64(cpu, FPU_FDP);
 	uint64_t ret = thunk_call(cpu, insn, t, mem);
-	bool init = insn->opcode == 0xdb && insn->modrm == 0xe3; /* FNINIT */
+	bool init = insn->map == 0 && insn->opcode == 0xdb &&
+		    insn->modrm == 0xe3; /* FNINIT */
 
 	if (ret & THUNK_FAULT)
 		thunk_save_faulted_x87(cpu);
