@@ -226,6 +226,7 @@ static enum xl_next xl_run_code(struct xl *x, struct xl_link **link,
 	struct xl_block *b = xl_lookup(x);
 	enum xl_next next;
 	enum xl_exit why;
+	int rc = 0;
 
 	*link = NULL;
 	if (!b)
@@ -236,8 +237,10 @@ static enum xl_next xl_run_code(struct xl *x, struct xl_link **link,
 		lockstep_begin(x->lockstep);
 	why = x->glue.enter(x->cpu, b->host + b->body);
 	next = xl_came_back(x, why, link);
-	if (x->lockstep && lockstep_check(x->lockstep, b, why, err))
-		return XL_NEXT_ERROR;
+	if (x->lockstep)
+		rc = lockstep_check(x->lockstep, b, why, err);
+	if (rc)
+		return rc < 0 ? XL_NEXT_ERROR : XL_NEXT_INTERPRET;
 	return next;
 }
 

@@ -1,9 +1,10 @@
 /*
  * lockstep.c - see lockstep.h.
  *
- * How a block is undone: before it, every writable TLB entry is dropped, so
- * that the first write to a page comes to mmu.c, which calls our hook, which
- * keeps the page's content.  Devices are not reached from within translated
+ * How a block is undone: before it, no TLB entry allows a write, so that the
+ * first write to a page comes to mmu.c, which calls our hook, which keeps the
+ * page's content.  The hook lists the entries that come to be, in and between
+ * blocks, to be dropped before the next run.  Devices are not reached from within translated
  * code, and instructions that the interpreter executes for the translator are
  * not compared: there is nothing to compare them with.
  */
@@ -17,7 +18,8 @@
 #include "cpu/interpreter/interp.h"
 #include "cpu/x86/mmu.h"
 
-#define LOCKSTEP_PAGES 32
+#define LOCKSTEP_PAGES	 32
+#define LOCKSTEP_ENTRIES 256
 
 struct lockstep_page {
 	uint8_t *host;
@@ -34,18 +36,53 @@ struct lockstep {
 	struct xl *x;
 	struct lockstep_state start, translated;
 	unsigned count;
+	bool inside;  /* a block, or its repetition, runs */
 	bool again;   /* the interpreter runs */
 	bool overrun; /* wrote more pages than are kept: not compared */
 	bool astray;  /* the interpreter wrote a page that the block did not */
 	struct lockstep_page pages[LOCKSTEP_PAGES];
 	uint64_t blocks;
+	/* Writable TLB entries; more than fit: all are to be dropped. */
+	unsigned entry_count;
+	struct {
+		unsigned kind;
+		uint64_t linear;
+	} entry[LOCKSTEP_ENTRIES];
 };
 
-static void lockstep_write(struct x86_cpu *cpu, uint8_t *host)
+static void lockstep_drop_entries(struct lockstep *l)
+{
+	unsigned i;
+
+	if (l->entry_count > LOCKSTEP_ENTRIES)
+		x86_tlb_drop_writable_all(l->x->cpu);
+	else
+		for (i = 0; i < l->entry_count; i++)
+			x86_tlb_drop(l->x->cpu, l->entry[i].kind,
+				     l->entry[i].linear);
+	l->entry_count = 0;
+}
+
+static void lockstep_note_entry(struct lockstep *l, unsigned kind,
+				uint64_t linear)
+{
+	if (l->entry_count < LOCKSTEP_ENTRIES) {
+		l->entry[l->entry_count].kind = kind;
+		l->entry[l->entry_count].linear = linear;
+	}
+	if (l->entry_count <= LOCKSTEP_ENTRIES)
+		l->entry_count++;
+}
+
+static void lockstep_write(struct x86_cpu *cpu, uint8_t *host, unsigned kind,
+			   uint64_t linear)
 {
 	struct lockstep *l = ((struct xl *)cpu->engine)->lockstep;
 	unsigned i;
 
+	lockstep_note_entry(l, kind, linear);
+	if (!l->inside)
+		return;
 	for (i = 0; i < l->count; i++)
 		if (l->pages[i].host == host)
 			return;
@@ -66,6 +103,8 @@ int lockstep_new(struct lockstep **out, struct xl *x, struct err *err)
 	if (!l)
 		return err_set(err, ENOMEM, "no memory for lockstep");
 	l->x = x;
+	l->entry_count = LOCKSTEP_ENTRIES + 1;
+	x->cpu->write_hook = lockstep_write;
 	*out = l;
 	return 0;
 }
@@ -97,8 +136,8 @@ void lockstep_begin(struct lockstep *l)
 
 	l->count = 0;
 	l->again = l->overrun = l->astray = false;
-	x86_tlb_drop_writable_all(cpu);
-	cpu->write_hook = lockstep_write;
+	l->inside = true;
+	lockstep_drop_entries(l);
 	lockstep_get(cpu, &l->start);
 }
 
@@ -196,6 +235,11 @@ static bool lockstep_interpret(struct x86_cpu *cpu, unsigned n)
 	return true;
 }
 
+static bool lockstep_canonical(uint64_t linear)
+{
+	return (uint64_t)((int64_t)(linear << 16) >> 16) == linear;
+}
+
 int lockstep_check(struct lockstep *l, const struct xl_block *b,
 		   enum xl_exit why, struct err *err)
 {
@@ -206,16 +250,18 @@ int lockstep_check(struct lockstep *l, const struct xl_block *b,
 
 	l->blocks++;
 	if (l->overrun) {
-		cpu->write_hook = NULL;
+		l->inside = false;
 		return 0;
 	}
 	lockstep_get(cpu, &l->translated);
 	lockstep_swap_memory(l);
 	lockstep_put(cpu, &l->start);
 	l->again = true;
-	x86_tlb_drop_writable_all(cpu);
+	lockstep_drop_entries(l);
 	ok = lockstep_interpret(cpu, n);
-	cpu->write_hook = NULL;
+	l->inside = false;
+	if (!ok && !lockstep_canonical(l->translated.rip))
+		return 1;
 	what = ok ? lockstep_differs(l, cpu) : "a fault";
 	return what ? lockstep_report(l, b, what, why, n, err) : 0;
 }

@@ -20,7 +20,8 @@ void lockstep_free(struct lockstep *l);
 void lockstep_begin(struct lockstep *l);
 /*
  * After it left, with cpu->rip set: runs the same instructions on the
- * interpreter.  why: the exit; -EBADMSG with a report if the two differ.
+ * interpreter.  why: the exit.  -EBADMSG with a report if the two differ; 1:
+ * the last, an indirect branch, is still to be interpreted: it raises.
  */
 int lockstep_check(struct lockstep *l, const struct xl_block *b,
 		   enum xl_exit why, struct err *err);

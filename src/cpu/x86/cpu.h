@@ -205,7 +205,8 @@ struct x86_cpu {
 	 */
 	void (*park_vectors)(struct x86_cpu *cpu);
 	/* NULL, or: called when a page of RAM becomes writable in the TLB. */
-	void (*write_hook)(struct x86_cpu *cpu, uint8_t *host_page);
+	void (*write_hook)(struct x86_cpu *cpu, uint8_t *host_page,
+			   unsigned tlb_kind, uint64_t linear);
 	struct x86_xsave fpu;
 	/* An engine's own words within reach of a segment base at *this. */
 	uint64_t word[24];

@@ -103,7 +103,7 @@ static bool mmu_translate(struct x86_cpu *cpu, uint64_t linear, unsigned kind,
 	} else {
 		p->what = MMU_RAM;
 		if (a.write && cpu->write_hook)
-			cpu->write_hook(cpu, page);
+			cpu->write_hook(cpu, page, kind, linear);
 		tlb_insert(cpu, kind, linear, page, r.global);
 		if (r.shift > 12) {
 			tlb_note_large(&cpu->tlb, linear, 21);

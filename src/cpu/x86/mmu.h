@@ -158,6 +158,8 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear); /* INVLPG */
 /* All writable entries of a RAM page (host address range) go. */
 void x86_tlb_drop_writable(struct x86_cpu *cpu, uint64_t gpa_page);
 void x86_tlb_drop_writable_all(struct x86_cpu *cpu);
+/* What the slot of this address holds, in one table. */
+void x86_tlb_drop(struct x86_cpu *cpu, unsigned kind, uint64_t linear);
 /*
  * MOV to CR3/CR0/CR4 paging side: PAE PDPTE loading (#GP on reserved bits),
  * PCID and flush rules of SDM 3A 4.10.4.1.  value is already checked against

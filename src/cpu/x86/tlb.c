@@ -189,6 +189,12 @@ void x86_tlb_drop_writable(struct x86_cpu *cpu, uint64_t gpa_page)
 		}
 }
 
+void x86_tlb_drop(struct x86_cpu *cpu, unsigned kind, uint64_t linear)
+{
+	tlb_clear(&cpu->tlb, kind * X86_TLB_SIZE +
+				     (linear >> 12 & (X86_TLB_SIZE - 1)));
+}
+
 void x86_tlb_drop_writable_all(struct x86_cpu *cpu)
 {
 	struct x86_tlb *t = &cpu->tlb;
