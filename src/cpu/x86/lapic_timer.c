@@ -1,6 +1,8 @@
 /*
  * lapic_timer.c - the local APIC's timer.
  *
+ * Theory of operation
+ *
  * Source: SDM 3A 11.5.4.  The input clock is 1 GHz (LAPIC_TIMER_HZ), so a
  * count is a number of guest nanoseconds, shifted by the divider.
  *

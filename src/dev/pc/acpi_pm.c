@@ -1,6 +1,8 @@
 /*
  * acpi_pm.c - the ACPI fixed hardware.
  *
+ * Theory of operation
+ *
  * ACPI 6.5, 4.8.3: PM1_STS bits are set by hardware and cleared by writing 1;
  * the SCI is up while a set status bit is enabled.  The PM timer is a counter
  * of 3.579545 MHz computed from guest time; TMR_STS is set when its top bit

@@ -1,6 +1,8 @@
 /*
  * fw_cfg.c - tables and settings for firmware.
  *
+ * Theory of operation
+ *
  * The selector (510, little-endian) chooses an item and rewinds it; each read
  * of 511 gives its next byte, zero behind its end.  DMA: the address of a
  * control block is written big-endian to 514 (high half) and 518 (low half,

@@ -1,6 +1,8 @@
 /*
  * ps2.c - keyboard and mouse.
  *
+ * Theory of operation
+ *
  * A device answers every byte that it is sent, with ACK mostly; a parameter
  * is a byte after a command that takes one.  A mouse moved in remote mode
  * keeps quiet (its counters are not accumulated).

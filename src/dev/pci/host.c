@@ -227,6 +227,14 @@ static uint32_t pci_get_address(struct pci_host *host)
 	return address;
 }
 
+static uint8_t pci_get_reset(struct pci_host *host)
+{
+	pthread_mutex_lock(&host->lock);
+	uint8_t control = host->reset_control;
+	pthread_mutex_unlock(&host->lock);
+	return control;
+}
+
 /* Only a dword at CF8 is CONFIG_ADDRESS; a byte at CF9 is its own register. */
 static uint64_t pci_port_read(void *dev, uint64_t offset, unsigned size)
 {
@@ -236,7 +244,7 @@ static uint64_t pci_port_read(void *dev, uint64_t offset, unsigned size)
 	if (offset == 0 && size == 4)
 		return a;
 	if (offset == PCI_PORT_RESET && size == 1)
-		return host->reset_control;
+		return pci_get_reset(host);
 	if (offset < PCI_PORT_DATA || !(a & PCI_ADDRESS_ENABLE))
 		return PCI_ALL_ONES;
 	return pci_host_config_read(host, a >> 16 & 0xff, a >> 8 & 0xff,
