@@ -38,10 +38,13 @@ struct interp_vcpu {
 	struct cache *cache;
 	struct block *block; /* being run; NULL while stepping */
 	struct fetch fetch;  /* instruction being stepped */
+	bool part;           /* of another engine, which runs 64-bit code */
 };
 
 /* run_between(): no reason to leave. */
 #define INTERP_ON ((enum vcpu_exit) - 1)
+/* interp_loop(): a part has come to 64-bit code. */
+#define INTERP_HAND_BACK ((enum vcpu_exit) - 2)
 
 /* --- One step ------------------------------------------------------------ */
 
@@ -277,6 +280,8 @@ interp_loop(struct x86_cpu *cpu, struct interp_vcpu *iv)
 	enum vcpu_exit exit;
 
 	while ((exit = interp_between(cpu)) == INTERP_ON) {
+		if (iv->part && x86_code64(cpu))
+			return INTERP_HAND_BACK;
 		if (interp_breakpoint_within(cpu, 1))
 			return VCPU_EXIT_DEBUG;
 		if (interp_must_step(cpu))
@@ -416,7 +421,8 @@ static void interp_vm_free(struct x86_machine *xm)
 	xm->engine = NULL;
 }
 
-static int interp_vcpu_init(struct x86_cpu *cpu, struct err *err)
+int interp_part_new(struct interp_vcpu **out, struct x86_cpu *cpu,
+		    struct err *err)
 {
 	struct interp_vcpu *iv = calloc(1, sizeof(*iv));
 	int ret;
@@ -428,18 +434,50 @@ static int interp_vcpu_init(struct x86_cpu *cpu, struct err *err)
 		free(iv);
 		return ret;
 	}
+	iv->part = true;
+	*out = iv;
+	return 0;
+}
+
+void interp_part_free(struct interp_vcpu *iv, struct x86_cpu *cpu)
+{
+	if (!iv)
+		return;
+	cache_free(iv->cache, cpu);
+	free(iv);
+}
+
+void interp_part_flush(struct interp_vcpu *iv, struct x86_cpu *cpu)
+{
+	cache_flush(iv->cache, cpu);
+}
+
+bool interp_part_run(struct interp_vcpu *iv, struct x86_cpu *cpu,
+		     enum vcpu_exit *exit)
+{
+	jmp_buf saved;
+
+	memcpy(&saved, &cpu->fault_jmp, sizeof(saved));
+	*exit = interp_guarded(cpu, iv);
+	memcpy(&cpu->fault_jmp, &saved, sizeof(saved));
+	return *exit != INTERP_HAND_BACK;
+}
+
+static int interp_vcpu_init(struct x86_cpu *cpu, struct err *err)
+{
+	struct interp_vcpu *iv;
+	int ret = interp_part_new(&iv, cpu, err);
+
+	if (ret)
+		return ret;
+	iv->part = false;
 	cpu->engine = iv;
 	return 0;
 }
 
 static void interp_vcpu_free(struct x86_cpu *cpu)
 {
-	struct interp_vcpu *iv = cpu->engine;
-
-	if (!iv)
-		return;
-	cache_free(iv->cache, cpu);
-	free(iv);
+	interp_part_free(cpu->engine, cpu);
 	cpu->engine = NULL;
 }
 

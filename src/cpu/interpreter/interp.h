@@ -28,4 +28,20 @@ enum vcpu_exit interp_one(struct x86_cpu *cpu);
  */
 bool interp_one_raw(struct x86_cpu *cpu);
 
+/*
+ * The interpreter as a part of an engine that runs 64-bit code alone: decoded
+ * blocks for real, protected and compatibility mode.  The engine calls
+ * interpreter_engine's vm_init, vm_free and code_written beside its own (the
+ * latter while x86_machine.code_shared is set), and sets its own mem_code_hook
+ * behind vm_init.  A part belongs to its vCPU's thread.
+ */
+struct interp_vcpu;
+int interp_part_new(struct interp_vcpu **out, struct x86_cpu *cpu,
+		    struct err *err);
+void interp_part_free(struct interp_vcpu *iv, struct x86_cpu *cpu);
+void interp_part_flush(struct interp_vcpu *iv, struct x86_cpu *cpu);
+/* Runs until 64-bit code comes (false) or run() is to return (true, why). */
+bool interp_part_run(struct interp_vcpu *iv, struct x86_cpu *cpu,
+		     enum vcpu_exit *exit);
+
 #endif

@@ -73,6 +73,8 @@ static void xl_code_written(struct x86_machine *xm, uint64_t gpa, uint64_t len)
 		xl_note(cpu->engine, gpa, len);
 		atomic_fetch_or(&cpu->pending, X86_PEND_SYNC);
 	}
+	if (atomic_load(&xm->code_shared))
+		interpreter_engine.code_written(xm, gpa, len);
 }
 
 static void xl_dma_written(void *opaque, uint64_t gpa, uint64_t len)
@@ -272,6 +274,21 @@ static bool xl_at_breakpoint(const struct x86_cpu *cpu)
 	return xl_breakpoint_at(cpu, base + cpu->rip);
 }
 
+/*
+ * Code that is not 64-bit runs in the interpreter's blocks, which are faster
+ * than one instruction after the other.  From then on both engines' code may
+ * lie on a page.  False: there is no memory for that.
+ */
+static bool xl_has_part(struct xl *x)
+{
+	if (x->part)
+		return true;
+	if (x->lockstep || interp_part_new(&x->part, x->cpu, NULL))
+		return false;
+	atomic_store(&x->cpu->xm->code_shared, true);
+	return true;
+}
+
 static enum vcpu_exit xl_loop(struct xl *x, struct err *err)
 {
 	struct x86_cpu *cpu = x->cpu;
@@ -288,6 +305,12 @@ static enum vcpu_exit xl_loop(struct xl *x, struct err *err)
 			return exit;
 		if (xl_at_breakpoint(cpu))
 			return VCPU_EXIT_DEBUG;
+		if (!x86_code64(cpu) && xl_has_part(x)) {
+			link = NULL;
+			if (interp_part_run(x->part, cpu, &exit))
+				return exit;
+			continue;
+		}
 		if (xl_must_step(cpu)) {
 			link = NULL;
 		} else {
@@ -362,13 +385,15 @@ static int xl_vm_init(struct x86_machine *xm, struct err *err)
 	if (!rc)
 		rc = xl_trap_init(err);
 	if (!rc)
+		rc = interpreter_engine.vm_init(xm, err);
+	if (!rc)
 		mem_set_code_hook(xm->mem, xl_dma_written, xm);
 	return rc;
 }
 
 static void xl_vm_free(struct x86_machine *xm)
 {
-	mem_set_code_hook(xm->mem, NULL, NULL);
+	interpreter_engine.vm_free(xm);
 }
 
 static void xl_vcpu_free(struct x86_cpu *cpu)
@@ -380,6 +405,7 @@ static void xl_vcpu_free(struct x86_cpu *cpu)
 	cpu->engine = NULL;
 	cpu->park_vectors = NULL;
 	lockstep_free(x->lockstep);
+	interp_part_free(x->part, cpu);
 	xl_code_free(x);
 	pthread_mutex_destroy(&x->note_lock);
 	munmap(x, sizeof(*x));
@@ -431,7 +457,11 @@ static int xl_lockstep_vcpu_init(struct x86_cpu *cpu, struct err *err)
 
 static void xl_engine_flush(struct x86_cpu *cpu)
 {
-	xl_flush(cpu->engine);
+	struct xl *x = cpu->engine;
+
+	xl_flush(x);
+	if (x->part)
+		interp_part_flush(x->part, cpu);
 }
 
 static void xl_stats(struct x86_cpu *cpu, struct engine_stats *out)

@@ -227,6 +227,7 @@ struct xl {
 	uint32_t jump_used[8192];
 	bool has_avx;
 	struct lockstep *lockstep; /* NULL: not in lockstep */
+	struct interp_vcpu *part; /* for code that is not 64-bit; may be NULL */
 	uint64_t blocks, invalidated, flushes, exits[XL_EXITS], interpreted;
 	/* Notes from other vCPUs: guarded by note_lock. */
 	pthread_mutex_t note_lock;

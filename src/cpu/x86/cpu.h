@@ -257,6 +257,8 @@ struct x86_machine {
 	/* Held during accesses that cannot be atomic on their own: mmu.c. */
 	pthread_mutex_t bounce_lock;
 	/* sync.c: code pages marked so far; the last ones by number. */
+	/* Two engines cache code: pages once marked stay so (sync.h). */
+	atomic_bool code_shared;
 	atomic_flag sync_lock;
 	atomic_uint sync_count;
 	uint64_t sync_pages[X86_SYNC_RING];

@@ -206,6 +206,8 @@ static void mmu_note_breakpoints(struct x86_cpu *cpu, uint64_t linear,
 
 static void mmu_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
 {
+	if (cpu->park_vectors)
+		cpu->park_vectors(cpu);
 	if (cpu->xm && cpu->xm->engine_ops && cpu->xm->engine_ops->code_written)
 		cpu->xm->engine_ops->code_written(cpu->xm, gpa, len);
 }

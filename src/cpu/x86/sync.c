@@ -121,7 +121,7 @@ void x86_unmark_code(struct x86_cpu *cpu, uint64_t gpa)
 {
 	uint64_t page = mem_page(cpu->mem, gpa);
 
-	if (page != UINT64_MAX)
+	if (page != UINT64_MAX && !atomic_load(&cpu->xm->code_shared))
 		__atomic_fetch_and(&mem_page_flags(cpu->mem)[page],
 				   (uint8_t)~MEM_PAGE_CODE, __ATOMIC_SEQ_CST);
 }

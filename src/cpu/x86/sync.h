@@ -17,7 +17,10 @@
  * lock that a vCPU takes while running.
  */
 void x86_mark_code(struct x86_cpu *cpu, uint64_t gpa);
-/* No cached code is left on the page. */
+/*
+ * No cached code is left on the page.  Without effect while code_shared is
+ * set: another engine's may be.
+ */
 void x86_unmark_code(struct x86_cpu *cpu, uint64_t gpa);
 
 /* Bracket run(): outside, a vCPU is quiescent and needs not answer. */
