@@ -7,7 +7,7 @@
  *
  *	linear		host and guest			what for
  *	0x15357000	r-x, 1 page			the instruction, int3s
- *	0x15359000	host alone, r-x			to 32-bit code and back
+ *	0x35359000	host alone, r-x			to 32-bit code and back
  *	0x1ffff000	r--				stores fault (#PF, P=1)
  *	0x20000000	rw-				memory operands, stack
  *	0x20001000	rw-
@@ -34,7 +34,7 @@
 #define DIFF_CODE       0x15357000ull
 #define DIFF_INSN       (DIFF_CODE + 0x800)
 #define DIFF_DATA       0x1ffff000ull /* the read-only page */
-#define DIFF_GATE       0x15359000ull
+#define DIFF_GATE       0x35359000ull
 #define DIFF_DATA_RW    0x20000000ull
 #define DIFF_DATA_END   0x20002000ull
 #define DIFF_DATA_BYTES (DIFF_DATA_END - DIFF_DATA)
