@@ -175,6 +175,7 @@ static void gen_slow_miss(struct xl_gen *g, const struct xl_slow *s)
 struct gen_place {
 	unsigned base; /* host register; H_NONE: none */
 	uint64_t disp;
+	const struct x86_insn *indexed; /* or: as this operand says */
 };
 
 static bool gen_fits32(uint64_t v)
@@ -196,7 +197,13 @@ static struct xl_rm gen_group_first(struct xl_gen *g,
 	uint64_t up = acc->offset - group->lo; /* from the lowest byte */
 	unsigned ea = at->base;
 
-	if (at->base == H_NONE) {
+	if (at->indexed) {
+		struct x86_insn lowest = *at->indexed;
+
+		lowest.disp -= (int32_t)up;
+		gen_lea(g, &lowest, XL_T0);
+		ea = XL_T0;
+	} else if (at->base == H_NONE) {
 		asm_mov_imm(g->a, XL_T0, at->disp - up);
 		ea = XL_T0;
 	} else if (at->disp != up) {
@@ -218,9 +225,13 @@ static struct xl_rm gen_group_next(struct xl_gen *g,
 				   const struct plan_access *acc,
 				   const struct gen_place *at)
 {
+	if (at->indexed)
+		gen_lea(g, at->indexed, XL_T0);
 	if (g->t1_group != acc->group)
 		asm_load(g->a, XL_T1, RM_GS(gen_group_word(acc->group)));
 	g->t1_group = acc->group;
+	if (at->indexed)
+		return RM_SIB(XL_T0, XL_T1, 0, 0);
 	if (at->base != H_NONE)
 		return RM_SIB(at->base, XL_T1, 0, (int32_t)at->disp);
 	if (gen_fits32(at->disp))
@@ -240,7 +251,7 @@ struct xl_rm gen_mem(struct xl_gen *g, const struct x86_insn *insn,
 		     unsigned size, bool write)
 {
 	const struct plan_access *acc = &g->plan.access[g->i][0];
-	struct gen_place at = { H_NONE, 0 };
+	struct gen_place at = { H_NONE, 0, NULL };
 	unsigned ea;
 
 	if (!gen_in_group(g, acc)) {
@@ -248,7 +259,9 @@ struct xl_rm gen_mem(struct xl_gen *g, const struct x86_insn *insn,
 		gen_check(g, ea, size, write);
 		return RM_SIB(ea, XL_T1, 0, 0);
 	}
-	if (!gen_const_address(g, insn, &at.disp)) {
+	if (insn->index != X86_NO_REG) {
+		at.indexed = insn;
+	} else if (!gen_const_address(g, insn, &at.disp)) {
 		at.disp = (int64_t)insn->disp;
 		at.base = gen_read(g, insn->base, XL_T0);
 	}
@@ -260,7 +273,7 @@ struct xl_rm gen_stack(struct xl_gen *g, unsigned base, int32_t disp,
 		       bool write)
 {
 	const struct plan_access *acc = &g->plan.access[g->i][1];
-	struct gen_place at = { base, (int64_t)disp };
+	struct gen_place at = { base, (int64_t)disp, NULL };
 
 	if (gen_in_group(g, acc))
 		return acc->first ? gen_group_first(g, acc, &at)

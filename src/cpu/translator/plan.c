@@ -15,9 +15,18 @@ struct plan_value {
 	uint64_t delta;
 };
 
+/* A sum of two symbols, the second shifted, is a symbol of its own. */
+#define PLAN_SUMS 32
+struct plan_sum {
+	uint32_t base, index, sym;
+	uint8_t scale;
+};
+
 struct plan_state {
 	struct plan *p;
 	struct plan_value reg[16];
+	struct plan_sum sum[PLAN_SUMS];
+	unsigned sum_count;
 	uint32_t next_sym;
 	unsigned epoch;
 	uint64_t next_rip;
@@ -95,6 +104,32 @@ static void plan_add(struct plan_state *s, struct plan_access *a,
 /* --- What instructions access
  * ------------------------------------------------- */
 
+/* base + index << scale; false: no room for another sum. */
+static bool plan_indexed(struct plan_state *s, const struct x86_insn *in,
+			 struct plan_value *at)
+{
+	struct plan_value base = { PLAN_CONST, 0 }, index;
+	struct plan_sum *sum = s->sum;
+
+	if (in->base < 16)
+		base = s->reg[in->base];
+	index = s->reg[in->index];
+	while (sum < s->sum + s->sum_count &&
+	       (sum->base != base.sym || sum->index != index.sym ||
+		sum->scale != in->scale))
+		sum++;
+	if (sum == s->sum + PLAN_SUMS)
+		return false;
+	if (sum == s->sum + s->sum_count) {
+		*sum = (struct plan_sum){ base.sym, index.sym, s->next_sym++,
+					  in->scale };
+		s->sum_count++;
+	}
+	at->sym = sum->sym;
+	at->delta = base.delta + (index.delta << in->scale) + in->disp;
+	return true;
+}
+
 static void plan_operand(struct plan_state *s, const struct x86_insn *in,
 			 struct plan_access *a)
 {
@@ -108,9 +143,14 @@ static void plan_operand(struct plan_state *s, const struct x86_insn *in,
 			write = in->o[i].access & X86_ACC_W;
 		}
 	if (!size || size > 32 || size & (size - 1) || in->addrsize != 8 ||
-	    in->index != X86_NO_REG || in->seg == X86_FS || in->seg == X86_GS)
+	    in->seg == X86_FS || in->seg == X86_GS ||
+	    in->desc->attr & X86_ATTR_VSIB ||
+	    in->disp < INT32_MIN + PLAN_RANGE) /* its group may reach lower */
 		return;
-	if (in->base == X86_REG_RIP)
+	if (in->index != X86_NO_REG) {
+		if (!plan_indexed(s, in, &at))
+			return;
+	} else if (in->base == X86_REG_RIP)
 		at = (struct plan_value){ PLAN_CONST, s->next_rip + in->disp };
 	else if (in->base < 16)
 		at = (struct plan_value){ s->reg[in->base].sym,
