@@ -35,7 +35,7 @@ static const struct bench_program bench_programs[] = {
 	{ "newpage", bench_newpage, 512 },
 	{ "memcpy", bench_memcpy, 1 },
 	{ "qsort", bench_qsort, 1 },
-	{ "chase", bench_chase, 131072 },
+	{ "chase", bench_chase, 524288 },
 	{ "integer", bench_integer, 1000 },
 	{ "bytecode", bench_bytecode, 4 },
 	{ "nbody", bench_nbody, 6000 },
