@@ -7,13 +7,18 @@
  *
  *	init SECONDS           from the start of COMMAND to the guest's /init
  *	row NAME NS SUM        a measurement, as the guest printed it
+ *	cpu NAME NS            processor time of the largest of COMMAND's
+ *	                       processes from the guest's "bench: begin NAME
+ *	                       TIMES" to its row, for each of so many times
  *	clock GUEST HOST       seconds between the guest's first and last
  *	                       "bench: clock NS", by its clock and by ours
  *	memory PSS PEAK RAM    KiB, at "bench: end", of the largest of COMMAND's
  *	                       processes: its share of resident memory (VmRSS
  *	                       where that may not be read), VmHWM, and what of
  *	                       its largest mapping is resident
- *	exit STATUS SECONDS
+ *	exit STATUS SECONDS CPU
+ *	                       how COMMAND ended, after how long, and how many
+ *	                       of them processors worked for it
  *
  * COMMAND is ended when LIMIT seconds have passed.
  */
@@ -25,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,6 +43,7 @@ struct drive {
 	double start; /* seconds, as all times here */
 	bool init_seen;
 	double guest_first, guest_last, host_first, host_last;
+	double row_from, row_times; /* of "bench: begin" */
 	char line[DRIVE_LINE];
 	size_t length;
 };
@@ -106,9 +113,10 @@ static bool drive_descends(pid_t pid, pid_t from)
 	return false;
 }
 
-static void drive_memory(const struct drive *d)
+/* The virtual machine monitor: the one with the most memory. */
+static pid_t drive_vmm(const struct drive *d)
 {
-	unsigned long peak = 0, pss;
+	unsigned long most = 0;
 	DIR *proc = opendir("/proc");
 	struct dirent *e;
 	pid_t vmm = 0;
@@ -120,17 +128,38 @@ static void drive_memory(const struct drive *d)
 		if (!pid || !drive_descends(pid, d->pid))
 			continue;
 		hwm = drive_field(pid, "status", "VmHWM:");
-		if (hwm > peak) {
-			peak = hwm;
+		if (hwm > most) {
+			most = hwm;
 			vmm = pid;
 		}
 	}
 	if (proc)
 		closedir(proc);
-	pss = drive_field(vmm, "smaps_rollup", "Pss:");
+	return vmm;
+}
+
+static void drive_memory(const struct drive *d)
+{
+	pid_t vmm = drive_vmm(d);
+	unsigned long pss = drive_field(vmm, "smaps_rollup", "Pss:");
+
 	if (!pss)
 		pss = drive_field(vmm, "status", "VmRSS:");
-	printf("memory %lu %lu %lu\n", pss, peak, drive_largest_mapping(vmm));
+	printf("memory %lu %lu %lu\n", pss,
+	       drive_field(vmm, "status", "VmHWM:"),
+	       drive_largest_mapping(vmm));
+}
+
+/* Nanoseconds; 0: cannot say. */
+static double drive_processor_time(const struct drive *d)
+{
+	struct timespec t;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(drive_vmm(d), &clock) ||
+	    clock_gettime(clock, &t))
+		return 0;
+	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
 /* --- Console ------------------------------------------------------------- */
@@ -145,6 +174,17 @@ static void drive_clock(struct drive *d, double guest)
 	}
 	d->guest_last = guest;
 	d->host_last = host;
+}
+
+static void drive_row(struct drive *d, const char *row)
+{
+	char name[32];
+
+	printf("%s\n", row);
+	if (d->row_from && sscanf(row, "row %31s", name) == 1)
+		printf("cpu %s %.0f\n", name,
+		       (drive_processor_time(d) - d->row_from) / d->row_times);
+	d->row_from = 0;
 }
 
 /* Firmware leaves control sequences before a line: look anywhere in it. */
@@ -162,8 +202,10 @@ static void drive_line(struct drive *d)
 		drive_clock(d, strtod(clock + 13, NULL) / 1e9);
 	if (strstr(d->line, "bench: end"))
 		drive_memory(d);
+	if (sscanf(d->line, "bench: begin %*s %lf", &d->row_times) == 1)
+		d->row_from = drive_processor_time(d);
 	if (row == d->line)
-		printf("%s\n", row);
+		drive_row(d, row);
 	fflush(stdout);
 }
 
@@ -224,6 +266,15 @@ static pid_t drive_start(char **argv, int *console)
 	return pid;
 }
 
+static double drive_cpu(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_CHILDREN, &u);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
 int main(int argc, char **argv)
 {
 	struct drive d = { 0 };
@@ -242,8 +293,9 @@ int main(int argc, char **argv)
 	if (d.host_last > d.host_first)
 		printf("clock %.3f %.3f\n", d.guest_last - d.guest_first,
 		       d.host_last - d.host_first);
-	printf("exit %d %.3f\n", WIFEXITED(status) ? WEXITSTATUS(status) : -1,
-	       drive_now() - d.start);
+	printf("exit %d %.3f %.3f\n",
+	       WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+	       drive_now() - d.start, drive_cpu());
 	fclose(d.log);
 	return 0;
 }

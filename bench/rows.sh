@@ -12,7 +12,8 @@ trap 'rm -rf "$tmp"' EXIT
 
 # Debian's programs, by their own loader and libraries in both worlds.
 lib=$root/lib/x86_64-linux-gnu
-loader="$lib/ld-linux-x86-64.so.2 --library-path $lib:$root/usr/lib/x86_64-linux-gnu"
+libs=$lib:$root/usr/lib/x86_64-linux-gnu
+loader="$lib/ld-linux-x86-64.so.2 --library-path $libs"
 
 # row_times N: how often a command runs, by the scale, at least once.
 row_times()
