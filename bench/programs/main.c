@@ -24,26 +24,18 @@
 struct bench_program {
 	const char *name;
 	uint64_t (*work)(uint64_t n);
-	uint64_t n; /* operations a batch: some 10 ms on an emulator */
+	uint64_t n; /* operations a batch: a few ms on an emulator */
 };
 
 static const struct bench_program bench_programs[] = {
-	{ "syscall", bench_syscall, 20000 },
-	{ "pipe", bench_pipe_one_cpu, 150 },
-	{ "fork", bench_fork, 15 },
-	{ "exec", bench_exec, 3 },
-	{ "newpage", bench_newpage, 512 },
-	{ "memcpy", bench_memcpy, 1 },
-	{ "qsort", bench_qsort, 1 },
-	{ "chase", bench_chase, 524288 },
-	{ "integer", bench_integer, 1000 },
-	{ "bytecode", bench_bytecode, 4 },
-	{ "nbody", bench_nbody, 6000 },
-	{ "matrix", bench_matrix, 1 },
-	{ "sha256", bench_sha256, 1 },
-	{ "aes", bench_aes, 1 },
-	{ "parallel", bench_parallel, 2000 },
-	{ "pipe2", bench_pipe, 150 },
+	{ "syscall", bench_syscall, 6000 },  { "pipe", bench_pipe_one_cpu, 40 },
+	{ "fork", bench_fork, 4 },           { "exec", bench_exec, 1 },
+	{ "newpage", bench_newpage, 256 },   { "memcpy", bench_memcpy, 1 },
+	{ "qsort", bench_qsort, 1 },         { "chase", bench_chase, 131072 },
+	{ "integer", bench_integer, 120 },   { "bytecode", bench_bytecode, 1 },
+	{ "nbody", bench_nbody, 1500 },      { "matrix", bench_matrix, 1 },
+	{ "sha256", bench_sha256, 1 },       { "aes", bench_aes, 1 },
+	{ "parallel", bench_parallel, 400 }, { "pipe2", bench_pipe, 40 },
 };
 
 #define BENCH_COUNT (sizeof(bench_programs) / sizeof(*bench_programs))

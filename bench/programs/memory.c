@@ -9,7 +9,7 @@
 
 #define MEMORY_PAGE 4096
 #define MEMORY_COPY (16u << 20)
-#define MEMORY_SORT 200000
+#define MEMORY_SORT 20000
 /*
  * A node a cache line: 512 KiB, which caches of the second level hold.  In
  * more, the host's memory would be measured, and not what runs the guest.

@@ -60,7 +60,7 @@ uint64_t bench_nbody(uint64_t n)
 
 /* --- Matrix product: AVX2 and FMA ---------------------------------------- */
 
-#define MATRIX_DIM 128
+#define MATRIX_DIM 64
 
 typedef double matrix[MATRIX_DIM][MATRIX_DIM];
 
@@ -104,7 +104,7 @@ uint64_t bench_matrix(uint64_t n)
 
 /* --- SHA-256 ------------------------------------------------------------- */
 
-#define SHA_BYTES (1u << 20)
+#define SHA_BYTES (64u << 10)
 
 static const uint32_t sha_k[64] = {
 	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1,
@@ -209,7 +209,7 @@ static int simd_has_sha(void)
 	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1;
 }
 
-/* One operation: the digest's state over 1 MiB, without the padding. */
+/* One operation: the digest's state over 64 KiB, without the padding. */
 uint64_t bench_sha256(uint64_t n)
 {
 	static uint8_t data[SHA_BYTES];
@@ -227,7 +227,7 @@ uint64_t bench_sha256(uint64_t n)
 
 /* --- AES-128-CTR with POLYVAL (RFC 8452) as the authenticator ------------- */
 
-#define AES_BYTES (1u << 20)
+#define AES_BYTES (64u << 10)
 
 __attribute__((target("aes,sse4.1"))) static __m128i
 aes_next_key(__m128i key, __m128i assist)
@@ -308,7 +308,7 @@ aes_pass(uint8_t *data, const __m128i k[11], const __m128i hash[4], __m128i tag)
 	return tag;
 }
 
-/* One operation: 1 MiB encrypted and authenticated. */
+/* One operation: 64 KiB encrypted and authenticated. */
 __attribute__((target("aes,pclmul,sse4.1"))) uint64_t bench_aes(uint64_t n)
 {
 	static uint8_t data[AES_BYTES];
@@ -326,7 +326,7 @@ __attribute__((target("aes,pclmul,sse4.1"))) uint64_t bench_aes(uint64_t n)
 		hash[i - 1] = aes_dot(hash[i], hash[3]);
 	for (uint64_t r = 0; r < n; r++)
 		tag = aes_pass(data, k, hash, tag);
-	for (unsigned i = 0; i < AES_BYTES; i += 4096)
+	for (unsigned i = 0; i < AES_BYTES; i += 1024)
 		sum = bench_sum(sum, data + i, 16);
 	return bench_sum(sum, &tag, sizeof(tag));
 }
