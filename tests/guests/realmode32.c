@@ -44,6 +44,8 @@ __asm__(".pushsection .rodata\n"
 	"	movw $0x6000, %es:(13 * 4 + 2)\n"
 	"	movw $real_ud - real_code, %es:(6 * 4)\n"
 	"	movw $0x6000, %es:(6 * 4 + 2)\n"
+	/* a BIOS service, whoever provides it, comes back */
+	"	mov $0xff, %ah; clc; int $0x15; mov $0x1515, %ax; mov %ax, (26)\n"
 	"	pushw $0x0a03; popf\n" /* OF, IF, CF */
 	"	int $0x60\n"
 	"	pushf; popw (4)\n"
@@ -124,6 +126,7 @@ void guest_main(void)
 	guest_check_eq(word(0), REAL_SEG, "CS");
 	guest_check_eq(word(2) & 1, 0, "PE clear");
 	guest_check_eq(word(6), 0x1111, "INT 60h");
+	guest_check_eq(word(26), 0x1515, "INT 15h returns");
 	guest_check_eq(word(24) & 0x300, 0, "IF and TF clear in the handler");
 	guest_check_eq(word(4) & 0xa01, 0xa01, "flags after IRET");
 	guest_check_eq(word(10), 0xdddd, "#GP by the IVT");
