@@ -76,7 +76,7 @@ struct diff_case {
 /* --- diff_case.c --------------------------------------------------------- */
 
 struct diff_gen;
-/* length: instructions of a case.  only: NULL, or an instruction's name.  NULL:
+/* length: instructions of a case.  only: NULL, a name, or "f*" for names. NULL:
  * there is none of that name. */
 struct diff_gen *diff_gen_new(unsigned mode, const char *only, unsigned length);
 void diff_gen_free(struct diff_gen *g);

@@ -10,6 +10,8 @@
  */
 #include "diff.h"
 
+#include "cpu/x86/thunk.h"
+
 #include <asm/prctl.h>
 #include <errno.h>
 #include <signal.h>
@@ -385,6 +387,7 @@ void diff_native_run(const struct diff_case *c, struct diff_state *out)
 	x->active = true;
 	diff_native_enter();
 	x->active = false;
+	thunk_forget_x87();
 	memcpy(out->gpr, x->out_gpr, sizeof(out->gpr));
 	out->rflags = x->out_rflags;
 	if (x->signalled)

@@ -143,6 +143,16 @@ static void diff_gen_add(struct diff_gen *g, const struct diff_template *t)
 	g->t[g->count++] = *t;
 }
 
+/* A name, or the start of names: "f*". */
+static bool diff_named(const char *only, const char *name)
+{
+	size_t len = strlen(only);
+
+	if (len && only[len - 1] == '*')
+		return strncmp(only, name, len - 1) == 0;
+	return strcmp(only, name) == 0;
+}
+
 /* Does the decoder know it?  Gathers need an index, so SIB has one. */
 static bool diff_try_vvvv(struct diff_gen *g, struct diff_template *t,
 			  const char *only, unsigned vvvv)
@@ -161,7 +171,7 @@ static bool diff_try_vvvv(struct diff_gen *g, struct diff_template *t,
 	t->has_modrm = insn.has_modrm;
 	if (diff_is_left_out(&insn) ||
 	    (g->host_is_amd && diff_is_vendors(&insn, g->mode)) ||
-	    (only && strcmp(only, insn.desc->name) != 0))
+	    (only && !diff_named(only, insn.desc->name)))
 		return false;
 	diff_gen_add(g, t);
 	return true;

@@ -539,7 +539,9 @@ static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 {
 	struct xl_insn *xi;
 
-	if (g->x->lockstep || insn->op == X86_HLT)
+	/* After a fault it is tried again; ENTER has then overwritten slots that
+	 * it reads. */
+	if (g->x->lockstep || insn->op == X86_HLT || insn->op == X86_ENTER)
 		return false;
 	xi = xl_alloc_top(g->x, sizeof(*xi));
 	if (!xi)

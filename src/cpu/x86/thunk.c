@@ -12,6 +12,12 @@
  * depends on it, and stays so afterwards if only flags differ from the
  * default: C code does not look at them, and the next thunk needs not load.
  *
+ * x87 and MMX instructions find their registers in the host's, where the one
+ * before left them: the host's are saved after every instruction, so that
+ * cpu->fpu is always complete, but loaded only if cpu->fpu does not say the
+ * same as the thread's last save (x87 code comes in runs).  In between they
+ * hold the guest's values; C code does not use long double.
+ *
  * CR0.NE = 0 asks for IRQ 13 instead of #MF; no guest in use since the 386
  * needs it, so #MF is raised in both cases.
  */
@@ -268,6 +274,69 @@ static void thunk_set_pointers(struct x86_cpu *cpu, const struct x86_insn *insn)
 		fpu_set64(cpu, FPU_FDP, x86_effective(cpu, insn));
 }
 
+/* --- x87 and MMX --------------------------------------------------------- */
+
+/* What the thread's x87 registers hold; as FXSAVE64 wrote it last. */
+static _Thread_local struct x86_xsave thunk_host;
+static _Thread_local bool thunk_host_valid;
+
+#define THUNK_HEAD_BYTES 6   /* FCW, FSW, FTW */
+#define THUNK_REGS_BYTES 128 /* from FPU_ST */
+
+void thunk_forget_x87(void)
+{
+	thunk_host_valid = false;
+}
+
+static void thunk_load_x87(const struct x86_cpu *cpu)
+{
+	const uint8_t *b = cpu->fpu.b;
+	const uint32_t mxcsr = FPU_MXCSR_INIT;
+
+	if (thunk_host_valid && !memcmp(thunk_host.b, b, THUNK_HEAD_BYTES) &&
+	    !memcmp(thunk_host.b + FPU_ST, b + FPU_ST, THUNK_REGS_BYTES))
+		return;
+	memcpy(thunk_host.b, b, FPU_MXCSR);
+	memcpy(thunk_host.b + FPU_MXCSR, &mxcsr, sizeof(mxcsr));
+	memcpy(thunk_host.b + FPU_ST, b + FPU_ST, THUNK_REGS_BYTES);
+	__asm__ volatile("fxrstor64 %0"
+			 :
+			 : "m"(thunk_host)
+			 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
+			   "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+			   "xmm12", "xmm13", "xmm14", "xmm15");
+	thunk_host_valid = true;
+}
+
+/* A pending exception must not meet the host's own code. */
+static void thunk_save_x87(struct x86_cpu *cpu, bool faulted)
+{
+	__asm__ volatile("fxsave64 %0" : "=m"(thunk_host));
+	memcpy(cpu->fpu.b, thunk_host.b, THUNK_HEAD_BYTES);
+	memcpy(cpu->fpu.b + FPU_ST, thunk_host.b + FPU_ST, THUNK_REGS_BYTES);
+	if (faulted || fpu_get16(cpu, FPU_FSW) & FPU_FSW_ES) {
+		__asm__ volatile("fninit");
+		thunk_host_valid = false;
+	}
+}
+
+static uint64_t thunk_run_x87(struct x86_cpu *cpu, const struct x86_insn *insn,
+			      const struct thunk *t, void *mem)
+{
+	bool init = insn->map == 0 && insn->opcode == 0xdb &&
+		    insn->modrm == 0xe3; /* FNINIT */
+	uint64_t ret;
+
+	thunk_load_x87(cpu);
+	ret = thunk_call(cpu, insn, t, mem);
+	thunk_save_x87(cpu, ret & THUNK_FAULT);
+	if (init)
+		memset(cpu->fpu.b + FPU_FOP, 0, FPU_MXCSR - FPU_FOP);
+	if (t->flags & THUNK_POINTERS && !(ret & THUNK_FAULT))
+		thunk_set_pointers(cpu, insn);
+	return ret;
+}
+
 /*
  * A faulting thunk leaves the guest's x87 registers in the host's: CVTPS2PI
  * and kin may have gone over to MMX (TOP, tags) before they found #XM.
@@ -291,18 +360,20 @@ static void thunk_clean_x87(const struct x86_cpu *cpu)
 		__asm__ volatile("emms");
 }
 
-/* Loads and saves all of the x87 and SSE state, with its MXCSR. */
+/*
+ * Conversions between MMX and XMM registers: all of the state, with MXCSR.  The
+ * host's pointers, which name the thunk, do not get to the guest.
+ */
 static uint64_t thunk_run_fxstate(struct x86_cpu *cpu,
 				  const struct x86_insn *insn,
 				  const struct thunk *t, void *mem)
 {
-	uint16_t fop = fpu_get16(cpu, FPU_FOP);
-	uint64_t fip = fpu_get64(cpu, FPU_FIP);
-	uint64_t fdp = fpu_get64(cpu, FPU_FDP);
-	uint64_t ret = thunk_call(cpu, insn, t, mem);
-	bool init = insn->map == 0 && insn->opcode == 0xdb &&
-		    insn->modrm == 0xe3; /* FNINIT */
+	uint8_t pointers[FPU_MXCSR - FPU_FOP];
+	uint64_t ret;
 
+	memcpy(pointers, cpu->fpu.b + FPU_FOP, sizeof(pointers));
+	thunk_forget_x87();
+	ret = thunk_call(cpu, insn, t, mem);
 	if (ret & THUNK_FAULT)
 		thunk_save_faulted_x87(cpu);
 	else
@@ -310,17 +381,15 @@ static uint64_t thunk_run_fxstate(struct x86_cpu *cpu,
 	fpu_set32(cpu, FPU_MXCSR, _mm_getcsr());
 	fpu_set32(cpu, FPU_MXCSR_MASK, FPU_MXCSR_VALID);
 	thunk_host_mxcsr(fpu_get32(cpu, FPU_MXCSR));
-	fpu_set16(cpu, FPU_FOP, init ? 0 : fop);
-	fpu_set64(cpu, FPU_FIP, init ? 0 : fip);
-	fpu_set64(cpu, FPU_FDP, init ? 0 : fdp);
-	if (t->flags & THUNK_POINTERS && !(ret & THUNK_FAULT))
-		thunk_set_pointers(cpu, insn);
+	memcpy(cpu->fpu.b + FPU_FOP, pointers, sizeof(pointers));
 	return ret;
 }
 
 static uint64_t thunk_run(struct x86_cpu *cpu, const struct x86_insn *insn,
 			  const struct thunk *t, void *mem)
 {
+	if (t->flags & THUNK_X87)
+		return thunk_run_x87(cpu, insn, t, mem);
 	if (t->flags & THUNK_FXSTATE)
 		return thunk_run_fxstate(cpu, insn, t, mem);
 	if (t->flags & THUNK_MXCSR)

@@ -30,6 +30,12 @@ int thunk_init(struct err *err);
  */
 void thunk_exec(struct x86_cpu *cpu, const struct x86_insn *insn);
 
+/*
+ * x87 instructions leave the guest's x87 registers in the host's, for the next
+ * one.  To be called by code that changes the thread's x87 registers itself.
+ */
+void thunk_forget_x87(void);
+
 /* #UD / #NM for the class of insn, in the manual's order; else returns. */
 void thunk_check_available(struct x86_cpu *cpu, const struct x86_insn *insn);
 /* The same for an instruction of class cls (X87, MMX, SSE or AVX). */

@@ -7,7 +7,7 @@
  * addressing forms and general registers share one thunk.  Vector registers
  * keep their numbers: the thunk loads the host's registers of those numbers.
  *
- *	vector thunk			x87 and MMX thunk
+ *	vector thunk			thunk of MMX and XMM registers
  *	  movups xmmN, [rdi+N]		  fxrstor64 [rdi]
  *	  mov rax, [rdx]		  mov rax, [rdx]
  *	  <instruction>			  <instruction>
@@ -15,6 +15,9 @@
  *	  movups [rdi+N], xmmN		  fxsave64 [rdi]
  *	  pushfq; pop rax (or xor)	  pushfq; pop rax (or xor)
  *	  ret				  ret
+ *
+ * A thunk of x87 or MMX registers alone has only the middle part: thunk.c sees
+ * to the host's registers.
  *
  * VEX forms move both halves of a register, so that the host itself zeroes
  * the upper half where the instruction does, and end in VZEROUPPER.  Every
@@ -240,7 +243,7 @@ static bool thunk_is_control(const struct x86_insn *insn)
 
 static unsigned thunk_x87_flags(const struct x86_insn *insn)
 {
-	unsigned flags = THUNK_FXSTATE;
+	unsigned flags = THUNK_X87;
 
 	if (insn->desc->attr & X86_ATTR_X87_WAIT)
 		flags |= THUNK_WAIT;
@@ -264,6 +267,13 @@ static unsigned thunk_mem_flags(const struct x86_insn *insn, unsigned i)
 	return flags;
 }
 
+/* Neither XMM registers nor MXCSR, as CVTPS2PI from memory has. */
+static bool thunk_only_x87(const struct x86_insn *insn)
+{
+	return thunk_operand(insn, X86_OPND_VEC) == THUNK_NONE &&
+	       !(insn->desc->attr & X86_ATTR_XM);
+}
+
 static void thunk_describe(struct thunk *t, const struct x86_insn *insn,
 			   unsigned mode)
 {
@@ -281,7 +291,8 @@ static void thunk_describe(struct thunk *t, const struct x86_insn *insn,
 	if (thunk_is_x87(insn))
 		t->flags |= thunk_x87_flags(insn);
 	else if (mmx)
-		t->flags |= THUNK_FXSTATE | THUNK_WAIT | THUNK_CONTROL;
+		t->flags |= THUNK_WAIT | THUNK_CONTROL |
+			    (thunk_only_x87(insn) ? THUNK_X87 : THUNK_FXSTATE);
 	if (d->attr & X86_ATTR_XM)
 		t->flags |= THUNK_MXCSR;
 	if (d->flags_read)

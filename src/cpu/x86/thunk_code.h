@@ -33,6 +33,7 @@ typedef uint64_t thunk_fn(void *fpu, void *mem, uint64_t *gpr, uint64_t flags);
 #define THUNK_IMPLICIT  0x0200 /* PCMPESTRI and kin: RAX, RDX, RCX, XMM0 */
 #define THUNK_CONTROL   0x0400 /* x87, but leaves FOP, FIP, FDP alone */
 #define THUNK_X87_STORE 0x0800 /* its store may be withheld */
+#define THUNK_X87       0x1000 /* runs on the host's x87 registers as they are */
 
 struct thunk {
 	uint64_t key;   /* the instruction as it runs on the host */
