@@ -114,11 +114,13 @@ static void test_pic_masked(void)
 {
 	outb(0x21, 0xff);
 	pit_start(0, 100);
-	for (unsigned i = 0; i < 10000; i++)
-		(void)inb(0x80);
+	uint64_t end = rdtsc() + 8000000000ull;
+
+	outb(0x20, 0x0a);
+	while (!(inb(0x20) & 1) && rdtsc() < end)
+		;
 	__asm__ volatile("sti; nop; nop; cli");
 	guest_check_eq(count[VEC_PIT], 0, "masked IRQ 0");
-	outb(0x20, 0x0a);
 	guest_check_eq(inb(0x20) & 1, 1, "waits in the IRR");
 	outb(0x21, 0xfe);
 	__asm__ volatile("sti; nop; nop; cli");
