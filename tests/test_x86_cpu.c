@@ -9,7 +9,7 @@
 #include "base/walk.h"
 #include "cpu/x86/bits.h"
 
-/* --- Reset ---------------------------------------------------------------- */
+/* --- Reset --------------------------------------------------------------- */
 
 static void test_power_on(void **state)
 {
@@ -84,7 +84,7 @@ static void test_sipi_while_running(void **state)
 	harness_free(h);
 }
 
-/* --- Mode and flags ------------------------------------------------------- */
+/* --- Mode and flags ------------------------------------------------------ */
 
 static void test_mode(void **state)
 {
@@ -117,7 +117,7 @@ static void test_rflags_reserved(void **state)
 	harness_free(h);
 }
 
-/* --- Pending events ------------------------------------------------------- */
+/* --- Pending events ------------------------------------------------------ */
 
 struct pic {
 	int vector; /* -1: none */
@@ -260,7 +260,7 @@ static void test_spurious_pending(void **state)
 	harness_free(h);
 }
 
-/* --- State ---------------------------------------------------------------- */
+/* --- State --------------------------------------------------------------- */
 
 struct saved {
 	char *buf;

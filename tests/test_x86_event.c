@@ -37,7 +37,7 @@ static void set_tss(struct harness *h, uint64_t sp0, uint16_t ss0)
 	};
 }
 
-/* --- Real mode ------------------------------------------------------------ */
+/* --- Real mode ----------------------------------------------------------- */
 
 static void test_real(void **state)
 {
@@ -68,7 +68,7 @@ static void test_real_no_ivt(void **state)
 	harness_free(h);
 }
 
-/* --- Long mode ------------------------------------------------------------ */
+/* --- Long mode ----------------------------------------------------------- */
 
 static void test_long_same_ring(void **state)
 {
@@ -175,7 +175,7 @@ static void test_db_sets_dr6(void **state)
 	harness_free(h);
 }
 
-/* --- Double faults: SDM 3A table 6-5 -------------------------------------- */
+/* --- Double faults: SDM 3A table 6-5 ------------------------------------- */
 
 struct pair {
 	uint8_t first;
@@ -274,7 +274,7 @@ static void test_keeps_fault_jmp(void **state)
 	harness_free(h);
 }
 
-/* --- Protected mode ------------------------------------------------------- */
+/* --- Protected mode ------------------------------------------------------ */
 
 static void test_protected_inner(void **state)
 {

@@ -12,7 +12,7 @@
 
 #define NO_FAULT (-1)
 
-/* --- MSRs ----------------------------------------------------------------- */
+/* --- MSRs ---------------------------------------------------------------- */
 
 struct msr_case {
 	uint32_t index;
@@ -128,7 +128,7 @@ static void test_tsc_adjust(void **state)
 	harness_free(h);
 }
 
-/* --- Control registers ---------------------------------------------------- */
+/* --- Control registers --------------------------------------------------- */
 
 static void test_long_mode_and_back(void **state)
 {
@@ -196,7 +196,7 @@ static void test_fpu_bits(void **state)
 	harness_free(h);
 }
 
-/* --- Debug registers ------------------------------------------------------ */
+/* --- Debug registers ----------------------------------------------------- */
 
 static void test_code_breakpoint(void **state)
 {
@@ -232,7 +232,7 @@ static void test_io_breakpoint(void **state)
 	harness_free(h);
 }
 
-/* --- The clock ------------------------------------------------------------ */
+/* --- The clock ----------------------------------------------------------- */
 
 struct page {
 	uint32_t version, pad;

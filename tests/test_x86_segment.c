@@ -19,7 +19,7 @@ static void set_descriptor(struct harness *h, uint16_t sel, uint64_t d)
 		h->cpu->gdtr.limit = (sel | 7) + 8;
 }
 
-/* --- Addresses ------------------------------------------------------------ */
+/* --- Addresses ----------------------------------------------------------- */
 
 static void test_canonical(void **state)
 {
@@ -65,7 +65,7 @@ static void test_wrap_32(void **state)
 	harness_free(h);
 }
 
-/* --- Loads ---------------------------------------------------------------- */
+/* --- Loads --------------------------------------------------------------- */
 
 static void test_load_sets_accessed(void **state)
 {
@@ -131,7 +131,7 @@ static void test_real_load_keeps_limit(void **state)
 	harness_free(h);
 }
 
-/* --- Stacks --------------------------------------------------------------- */
+/* --- Stacks -------------------------------------------------------------- */
 
 static void test_push_widths(void **state)
 {
@@ -164,7 +164,7 @@ static void test_push_limit(void **state)
 	harness_free(h);
 }
 
-/* --- Far transfers -------------------------------------------------------- */
+/* --- Far transfers ------------------------------------------------------- */
 
 static void test_jmp_offset_limit(void **state)
 {
@@ -262,7 +262,7 @@ static void test_no_tasks_in_long_mode(void **state)
 	harness_free(h);
 }
 
-/* --- Tasks of 16 bits ----------------------------------------------------- */
+/* --- Tasks of 16 bits ---------------------------------------------------- */
 
 #define TSS_OLD 0x30000ull
 #define TSS_NEW 0x31000ull
@@ -326,7 +326,7 @@ static void test_task_fault_in_new(void **state)
 	harness_free(h);
 }
 
-/* --- I/O map -------------------------------------------------------------- */
+/* --- I/O map ------------------------------------------------------------- */
 
 static void test_io_map(void **state)
 {

@@ -1,9 +1,9 @@
 /* callgates32: gates of 16 and 32 bits, parameters, outer returns. */
 #include "guest.h"
 
-#define SEL_GATE32 (SEL_FREE + 3)     /* DPL 3 */
+#define SEL_GATE32 (SEL_FREE + 3) /* DPL 3 */
 #define SEL_GATE16 (SEL_FREE + 8 + 3)
-#define SEL_CONF   (SEL_FREE + 16)    /* conforming ring-0 code */
+#define SEL_CONF   (SEL_FREE + 16) /* conforming ring-0 code */
 
 extern volatile uint32_t g_cs, g_ss, g_args[3], g_esp;
 extern uint8_t gate_entry[], user_caller[], user_caller_end[];

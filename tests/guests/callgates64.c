@@ -2,7 +2,7 @@
 #include "guest.h"
 
 #define SEL_GATE (SEL_FREE + 3) /* 48h, 50h: DPL 3 */
-#define GATE_AT	 (SEL_FREE / 8)
+#define GATE_AT  (SEL_FREE / 8)
 
 extern volatile uint64_t g_seen[4];
 extern uint8_t gate_entry[];
@@ -28,7 +28,7 @@ static void set_gate(unsigned type, uint16_t sel, uint64_t offset)
 static const struct {
 	uint32_t offset;
 	uint16_t sel;
-} __attribute__((packed)) gate_pointer GUEST_USER_DATA = {0, SEL_GATE};
+} __attribute__((packed)) gate_pointer GUEST_USER_DATA = { 0, SEL_GATE };
 
 static void GUEST_USER user_call(unsigned long arg)
 {

@@ -40,14 +40,14 @@ static void msr_read(unsigned long arg)
 
 static void refuse(uint32_t index, uint64_t value, const char *what)
 {
-	struct msr_write w = {index, value};
+	struct msr_write w = { index, value };
 
 	guest_expect(msr, (unsigned long)&w, 13, 0, what);
 }
 
 static void accept(uint32_t index, uint64_t value, const char *what)
 {
-	struct msr_write w = {index, value};
+	struct msr_write w = { index, value };
 
 	guest_expect(msr, (unsigned long)&w, GUEST_NO_FAULT, 0, what);
 	guest_check_eq(rdmsr(index), value, what);

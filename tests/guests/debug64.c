@@ -1,8 +1,8 @@
 /* debug64: single-step, breakpoints on code, data and ports, GD, DR4/5. */
 #include "guest.h"
 
-#define DR6_BD 0x2000ul
-#define DR6_BS 0x4000ul
+#define DR6_BD  0x2000ul
+#define DR6_BS  0x4000ul
 #define FLAG_TF 0x100ul
 #define FLAG_RF 0x10000ul
 

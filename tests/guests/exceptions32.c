@@ -3,7 +3,7 @@
 
 static void bound(unsigned long arg)
 {
-	int32_t limits[2] = {0, 9};
+	int32_t limits[2] = { 0, 9 };
 
 	__asm__ volatile("bound %0, %1" : : "r"(arg), "m"(limits));
 }
@@ -68,8 +68,8 @@ static void test_gate16(void)
 	uint32_t base = (uint32_t)gate16 & ~0xfffful;
 	bool if_before;
 
-	guest_gdt[SEL_FREE / 8] = 0x00cf9b000000ffffull |
-				  (uint64_t)(base & 0xffffff) << 16;
+	guest_gdt[SEL_FREE / 8] =
+		0x00cf9b000000ffffull | (uint64_t)(base & 0xffffff) << 16;
 	guest_set_gate(0x90, (void *)((uint32_t)gate16 & 0xffff), SEL_FREE,
 		       0x86, 0);
 	if_before = read_flags() & 0x200;

@@ -10,10 +10,7 @@ static void divide(unsigned long arg)
 
 static void idivide_overflow(unsigned long arg)
 {
-	__asm__ volatile("idiv %0"
-			 :
-			 : "r"(-1l), "a"(0), "d"(1ul << 63)
-			 : "cc");
+	__asm__ volatile("idiv %0" : : "r"(-1l), "a"(0), "d"(1ul << 63) : "cc");
 }
 
 static void undefined(unsigned long arg)
@@ -255,11 +252,11 @@ static void test_io_map(void)
 	*(uint16_t *)(guest_tss + 0x66) = sizeof(guest_tss);
 }
 
-/* --- Alignment: ring 3, CR0.AM and EFLAGS.AC ------------------------------- */
+/* --- Alignment: ring 3, CR0.AM and EFLAGS.AC ----------------------------- */
 
 static uint64_t aligned[4] GUEST_USER_DATA;
 
-#define SET_AC	 "pushfq; orl $0x40000, (%%rsp); popfq; "
+#define SET_AC   "pushfq; orl $0x40000, (%%rsp); popfq; "
 #define CLEAR_AC "; pushfq; andl $~0x40000, (%%rsp); popfq"
 
 static void GUEST_USER user_load_ac(unsigned long arg)

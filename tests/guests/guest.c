@@ -130,8 +130,8 @@ static unsigned guest_caught(void)
 	return guest_last.vector;
 }
 
-unsigned __attribute__((noinline)) guest_try(void (*fn)(unsigned long),
-					     unsigned long arg)
+unsigned __attribute__((noinline))
+guest_try(void (*fn)(unsigned long), unsigned long arg)
 {
 	guest_jump_flags = read_flags();
 	if (__builtin_setjmp(guest_jump))
@@ -142,15 +142,15 @@ unsigned __attribute__((noinline)) guest_try(void (*fn)(unsigned long),
 	return GUEST_NO_FAULT;
 }
 
-void guest_expect(void (*fn)(unsigned long), unsigned long arg,
-		  unsigned vector, unsigned long error, const char *what)
+void guest_expect(void (*fn)(unsigned long), unsigned long arg, unsigned vector,
+		  unsigned long error, const char *what)
 {
 	guest_check_eq(guest_try(fn, arg), vector, what);
 	if (vector != GUEST_NO_FAULT && guest_last.vector == vector)
 		guest_check_eq(guest_last.error, error, what);
 }
 
-/* --- Ring 3 ---------------------------------------------------------------- */
+/* --- Ring 3 -------------------------------------------------------------- */
 
 #define GUEST_RETURN_VECTOR 0x80
 
@@ -160,12 +160,11 @@ static void GUEST_USER guest_user_end(void)
 	__asm__ volatile("int $0x80");
 }
 
-unsigned __attribute__((noinline)) guest_try_user(void (*fn)(unsigned long),
-						  unsigned long arg)
+unsigned __attribute__((noinline))
+guest_try_user(void (*fn)(unsigned long), unsigned long arg)
 {
-	unsigned long *sp =
-		(unsigned long *)(guest_user_stack + sizeof(guest_user_stack) -
-				  64);
+	unsigned long *sp = (unsigned long *)(guest_user_stack +
+					      sizeof(guest_user_stack) - 64);
 	unsigned vector;
 
 	guest_jump_flags = read_flags();
@@ -174,14 +173,14 @@ unsigned __attribute__((noinline)) guest_try_user(void (*fn)(unsigned long),
 		return vector == GUEST_RETURN_VECTOR ? GUEST_NO_FAULT : vector;
 	}
 	write_flags(guest_jump_flags | 0x40000); /* AC: SMAP may be on */
-	sp[1] = arg;				 /* for 32-bit code */
+	sp[1] = arg;                             /* for 32-bit code */
 	sp[0] = (unsigned long)guest_user_end;
 	write_flags(guest_jump_flags);
 	guest_armed = true;
 	guest_enter_user((unsigned long)fn, (unsigned long)sp, arg);
 }
 
-/* --- Tables ---------------------------------------------------------------- */
+/* --- Tables -------------------------------------------------------------- */
 
 void *guest_stub(unsigned vector)
 {
@@ -219,8 +218,8 @@ static void guest_load_tables(void)
 	struct {
 		uint16_t limit;
 		unsigned long base;
-	} __attribute__((packed)) idtr = {sizeof(long) == 8 ? 4095 : 2047,
-					  (unsigned long)guest_idt};
+	} __attribute__((packed))
+	idtr = { sizeof(long) == 8 ? 4095 : 2047, (unsigned long)guest_idt };
 	uint64_t base = (unsigned long)guest_tss;
 	uint16_t none = sizeof(guest_tss);
 
@@ -234,6 +233,8 @@ static void guest_load_tables(void)
 	guest_gdt[SEL_TSS / 8 + 1] = base >> 32;
 	memcpy(guest_tss + 0x66, &none, 2);
 	__asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
+	/* Reset leaves an LDT at address 0. */
+	__asm__ volatile("lldt %w0" : : "r"(0));
 }
 
 void guest_start(void)

@@ -2,9 +2,9 @@
  * guest.h - the little library that the bare-metal test guests share.
  *
  * A guest is one C file with guest_main(), linked with start32.S or start64.S
- * to a Multiboot ELF.  It talks on the first serial port and ends by writing to port 0xf4:
- * GUEST_PASS (exit status 33) or GUEST_FAIL (35).  Everything runs from
- * physical memory at 1 MiB; what user mode executes or touches is marked
+ * to a Multiboot ELF.  It talks on the first serial port and ends by writing to
+ * port 0xf4: GUEST_PASS (exit status 33) or GUEST_FAIL (35).  Everything runs
+ * from physical memory at 1 MiB; what user mode executes or touches is marked
  * GUEST_USER, and lies at 16 MiB, where start64.S maps user pages.
  *
  * Exceptions: guest_try() runs a function and tells which vector ended it, if
@@ -20,18 +20,18 @@
 #define GUEST_PASS 16
 #define GUEST_FAIL 17
 
-#define GUEST_USER	__attribute__((section(".user.text"), noinline))
+#define GUEST_USER      __attribute__((section(".user.text"), noinline))
 #define GUEST_USER_DATA __attribute__((section(".user.data"), aligned(4096)))
 
 /* Selectors that start*.S put into the GDT (guest_gdt), and free slots. */
-#define SEL_CODE   0x08 /* ring 0: 32-bit, or 64-bit in start64.S */
-#define SEL_DATA   0x10
-#define SEL_UCODE  0x1b /* ring 3 */
-#define SEL_UDATA  0x23
-#define SEL_CODE32 0x28 /* ring 0, 32-bit, in both */
-#define SEL_UCODE32 0x33
-#define SEL_TSS	   0x38 /* two slots */
-#define SEL_FREE   0x48 /* from here on a test's own: up to 0xf8 */
+#define SEL_CODE        0x08 /* ring 0: 32-bit, or 64-bit in start64.S */
+#define SEL_DATA        0x10
+#define SEL_UCODE       0x1b /* ring 3 */
+#define SEL_UDATA       0x23
+#define SEL_CODE32      0x28 /* ring 0, 32-bit, in both */
+#define SEL_UCODE32     0x33
+#define SEL_TSS         0x38 /* two slots */
+#define SEL_FREE        0x48 /* from here on a test's own: up to 0xf8 */
 #define GUEST_GDT_SLOTS 32
 extern uint64_t guest_gdt[GUEST_GDT_SLOTS];
 
@@ -45,8 +45,8 @@ struct guest_frame {
 	uint32_t gs, fs, es, ds;
 	uint32_t rdi, rsi, rbp, ignored, rbx, rdx, rcx, rax;
 	uint32_t vector, error, rip, cs, flags, rsp, ss; /* rsp, ss: if from
-							   * an outer ring */
-	uint32_t vm_es, vm_ds, vm_fs, vm_gs;	       /* from VM86 */
+							  * an outer ring */
+	uint32_t vm_es, vm_ds, vm_fs, vm_gs;             /* from VM86 */
 #endif
 };
 
@@ -73,8 +73,8 @@ unsigned guest_try(void (*fn)(unsigned long arg), unsigned long arg);
 /* fn in ring 3, with its own stack; it ends by returning. */
 unsigned guest_try_user(void (*fn)(unsigned long arg), unsigned long arg);
 /* Expects a fault with an error code. */
-void guest_expect(void (*fn)(unsigned long), unsigned long arg,
-		  unsigned vector, unsigned long error, const char *what);
+void guest_expect(void (*fn)(unsigned long), unsigned long arg, unsigned vector,
+		  unsigned long error, const char *what);
 
 void guest_set_gate(unsigned vector, void *fn, uint16_t sel, unsigned type_attr,
 		    unsigned ist);
@@ -91,7 +91,7 @@ void guest_main(void);
 _Noreturn void guest_enter_user(unsigned long rip, unsigned long rsp,
 				unsigned long arg);
 
-/* --- Instructions --------------------------------------------------------- */
+/* --- Instructions -------------------------------------------------------- */
 
 static inline void outb(uint16_t port, uint8_t v)
 {
@@ -143,16 +143,16 @@ static inline void cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 			 : "a"(leaf), "c"(sub));
 }
 
-#define GUEST_REG(name)                                                        \
-	static inline unsigned long read_##name(void)                          \
-	{                                                                      \
-		unsigned long v;                                               \
-		__asm__ volatile("mov %%" #name ", %0" : "=r"(v));             \
-		return v;                                                      \
-	}                                                                      \
-	static inline void write_##name(unsigned long v)                       \
-	{                                                                      \
-		__asm__ volatile("mov %0, %%" #name : : "r"(v) : "memory");    \
+#define GUEST_REG(name)                                                     \
+	static inline unsigned long read_##name(void)                       \
+	{                                                                   \
+		unsigned long v;                                            \
+		__asm__ volatile("mov %%" #name ", %0" : "=r"(v));          \
+		return v;                                                   \
+	}                                                                   \
+	static inline void write_##name(unsigned long v)                    \
+	{                                                                   \
+		__asm__ volatile("mov %0, %%" #name : : "r"(v) : "memory"); \
 	}
 GUEST_REG(cr0)
 GUEST_REG(cr2)

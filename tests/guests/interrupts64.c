@@ -4,7 +4,7 @@
  */
 #include "guest.h"
 
-#define APIC	      0xfee00000ul
+#define APIC          0xfee00000ul
 #define APIC_TPR      0x80
 #define APIC_EOI      0xb0
 #define APIC_SVR      0xf0
@@ -15,12 +15,12 @@
 #define APIC_INIT     0x380
 #define APIC_NOW      0x390
 #define APIC_DIV      0x3e0
-#define IOAPIC	      0xfec00000ul
+#define IOAPIC        0xfec00000ul
 
 #define VEC_TIMER 0x40
-#define VEC_LOW	  0x51
+#define VEC_LOW   0x51
 #define VEC_HIGH  0x71
-#define VEC_PIT	  0x60
+#define VEC_PIT   0x60
 
 static volatile unsigned count[256];
 static volatile uint8_t order[16];
@@ -71,7 +71,7 @@ static void hlt(void)
 	__asm__ volatile("sti; hlt; cli" : : : "memory");
 }
 
-/* --- 8259 and 8254 --------------------------------------------------------- */
+/* --- 8259 and 8254 ------------------------------------------------------- */
 
 static void pic_init(void)
 {
@@ -128,7 +128,7 @@ static void test_pic_masked(void)
 	outb(0x21, 0xff);
 }
 
-/* --- Local APIC ------------------------------------------------------------ */
+/* --- Local APIC ---------------------------------------------------------- */
 
 static void apic_on(void)
 {
@@ -260,7 +260,7 @@ static void test_nmi(void)
 	guest_hook[2] = NULL;
 }
 
-/* --- IOAPIC ---------------------------------------------------------------- */
+/* --- IOAPIC -------------------------------------------------------------- */
 
 static void ioapic_write(unsigned reg, uint32_t v)
 {
@@ -295,7 +295,7 @@ static void test_ioapic(void)
 	pit_start(0, 0xffff);
 }
 
-/* --- x2APIC ---------------------------------------------------------------- */
+/* --- x2APIC -------------------------------------------------------------- */
 
 static bool note_x2(struct guest_frame *f)
 {

@@ -21,17 +21,17 @@
 #define PF_R 8
 #define PF_I 16
 
-#define CR0_WP	  0x10000ul
-#define CR4_PSE	  0x10ul
-#define CR4_PAE	  0x20ul
-#define CR4_PGE	  0x80ul
+#define CR0_WP    0x10000ul
+#define CR4_PSE   0x10ul
+#define CR4_PAE   0x20ul
+#define CR4_PGE   0x80ul
 #define CR4_PCIDE 0x20000ul
 #define CR4_SMEP  0x100000ul
 #define CR4_SMAP  0x200000ul
-#define FLAG_AC	  0x40000ul
+#define FLAG_AC   0x40000ul
 
 /* The page behind it: user code that does nothing ("ret"). */
-static uint8_t paging_page[4096] __attribute__((aligned(4096))) = {0xc3};
+static uint8_t paging_page[4096] __attribute__((aligned(4096))) = { 0xc3 };
 
 #define PAGING_VA 0x40000000ul
 
@@ -70,7 +70,7 @@ enum paging_access { PAGING_READ, PAGING_WRITE, PAGING_EXEC };
 /* What the manual says (SDM 3A 4.6): GUEST_NO_FAULT, or the error code. */
 struct paging_rules {
 	bool present, writable, user, nx, reserved; /* of the page */
-	bool wp, smep, smap, ac, nxe;		    /* of the processor */
+	bool wp, smep, smap, ac, nxe;               /* of the processor */
 };
 
 static bool paging_denied(const struct paging_rules *r, bool user,
@@ -106,8 +106,8 @@ static bool paging_expected(const struct paging_rules *r, bool user,
 }
 
 static const char *const paging_names[2][3] = {
-	{"kernel read", "kernel write", "kernel exec"},
-	{"user read", "user write", "user exec"},
+	{ "kernel read", "kernel write", "kernel exec" },
+	{ "user read", "user write", "user exec" },
 };
 
 static void paging_say(const struct paging_rules *r, uint64_t entry)
@@ -125,14 +125,14 @@ static void paging_check(const struct paging_rules *r, uint64_t entry,
 			 bool user, enum paging_access a)
 {
 	static void (*const fn[2][3])(unsigned long) = {
-		{paging_read, paging_write, paging_exec},
-		{paging_user_read, paging_user_write, paging_user_exec},
+		{ paging_read, paging_write, paging_exec },
+		{ paging_user_read, paging_user_write, paging_user_exec },
 	};
 	unsigned error, got;
 	bool ok = paging_expected(r, user, a, &error);
 
-	got = user ? guest_try_user(fn[1][a], PAGING_VA) :
-		     guest_try(fn[0][a], PAGING_VA);
+	got = user ? guest_try_user(fn[1][a], PAGING_VA)
+		   : guest_try(fn[0][a], PAGING_VA);
 	if (got == (ok ? GUEST_NO_FAULT : 14u) &&
 	    (ok || (guest_last.error == error &&
 		    (guest_last_cr2 & ~1ul) == PAGING_VA)))
@@ -205,11 +205,10 @@ static void paging_matrix(paging_set_fn *set, bool nx, uint64_t reserved)
 			.nxe = nx,
 			.reserved = bits & 256 && reserved,
 		};
-		uint64_t entry = (unsigned long)paging_page |
-				 (r.present ? PTE_P : 0) |
-				 (r.writable ? PTE_W : 0) |
-				 (r.user ? PTE_U : 0) | (r.nx ? PTE_NX : 0) |
-				 (r.reserved ? reserved : 0);
+		uint64_t entry =
+			(unsigned long)paging_page | (r.present ? PTE_P : 0) |
+			(r.writable ? PTE_W : 0) | (r.user ? PTE_U : 0) |
+			(r.nx ? PTE_NX : 0) | (r.reserved ? reserved : 0);
 
 		set(entry);
 		paging_set_cr(r.wp, r.smep, r.smap);

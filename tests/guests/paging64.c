@@ -130,7 +130,7 @@ static void invpcid(unsigned long type, uint64_t pcid, uint64_t linear)
 {
 	struct {
 		uint64_t pcid, linear;
-	} d = {pcid, linear};
+	} d = { pcid, linear };
 
 	__asm__ volatile("invpcid %0, %1" : : "m"(d), "r"(type) : "memory");
 }

@@ -45,7 +45,8 @@ __asm__(".pushsection .rodata\n"
 	"	movw $real_ud - real_code, %es:(6 * 4)\n"
 	"	movw $0x6000, %es:(6 * 4 + 2)\n"
 	/* a BIOS service, whoever provides it, comes back */
-	"	mov $0xff, %ah; clc; int $0x15; mov $0x1515, %ax; mov %ax, (26)\n"
+	"	mov $0xff, %ah; clc; int $0x15; mov $0x1515, %ax; mov %ax, "
+	"(26)\n"
 	"	pushw $0x0a03; popf\n" /* OF, IF, CF */
 	"	int $0x60\n"
 	"	pushf; popw (4)\n"

@@ -13,7 +13,7 @@ static uint64_t segment(uint32_t base, uint32_t limit, unsigned attr)
 }
 
 /* attr: 0xGDLA00TT as in struct above: flags in 15..12, type byte below */
-#define BIG 0x4000
+#define BIG  0x4000
 #define GRAN 0x8000
 
 static void set(uint64_t d)

@@ -97,7 +97,8 @@ extern uint64_t guest_pd[2048];
 static void test_alias(void)
 {
 	uint64_t base = (unsigned long)code & ~0x1ffffful;
-	uint8_t *alias = (uint8_t *)(0x80000000ul + ((unsigned long)code - base));
+	uint8_t *alias =
+		(uint8_t *)(0x80000000ul + ((unsigned long)code - base));
 
 	guest_pd[0x80000000ul >> 21] = base | 0x83;
 	write_cr3(read_cr3());

@@ -4,7 +4,7 @@
  */
 #include "guest.h"
 
-#define APIC 0xfee00000ul
+#define APIC   0xfee00000ul
 #define ROUNDS 20000
 
 extern uint8_t ap_code[], ap_code_end[];
@@ -24,7 +24,8 @@ __asm__(".pushsection .rodata\n"
 	"	lgdtl (0x8000 + ap_gdtr - ap_code)\n"
 	"	mov $0x20, %eax; mov %eax, %cr4\n"
 	"	mov $guest_pml4, %eax; mov %eax, %cr3\n"
-	"	mov $0xc0000080, %ecx; mov $0x900, %eax; xor %edx, %edx; wrmsr\n"
+	"	mov $0xc0000080, %ecx; mov $0x900, %eax; xor %edx, %edx; "
+	"wrmsr\n"
 	"	mov $0x80010031, %eax; mov %eax, %cr0\n"
 	"	ljmpl $0x08, $0x8000 + ap_long - ap_code\n"
 	".code64\n"
@@ -85,7 +86,7 @@ void ap_main(void)
 	struct {
 		uint16_t limit;
 		uint64_t base;
-	} __attribute__((packed)) idtr = {4095, (uint64_t)guest_idt};
+	} __attribute__((packed)) idtr = { 4095, (uint64_t)guest_idt };
 
 	__asm__ volatile("lidt %0" : : "m"(idtr));
 	ap_state = 1;

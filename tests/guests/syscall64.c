@@ -5,9 +5,9 @@
 #define MSR_STAR   0xc0000081
 #define MSR_LSTAR  0xc0000082
 #define MSR_FMASK  0xc0000084
-#define MSR_FS	   0xc0000100
-#define MSR_GS	   0xc0000101
-#define MSR_KGS	   0xc0000102
+#define MSR_FS     0xc0000100
+#define MSR_GS     0xc0000101
+#define MSR_KGS    0xc0000102
 #define MSR_SE_CS  0x174
 #define MSR_SE_ESP 0x175
 #define MSR_SE_EIP 0x176
@@ -17,12 +17,12 @@
  * pair is SEL_CODE, SEL_DATA; SYSRET wants user 32-bit code, data, 64-bit code
  * in a row; SYSEXIT wants all behind the ring-0 pair.  Copies in free slots:
  */
-#define SEL_R0C	   0x48 /* ring 0 code, 64-bit */
-#define SEL_R0D	   0x50
-#define SEL_U32	   0x58 /* SYSEXIT 32-bit: +16; SYSRET base */
-#define SEL_UD	   0x60 /* +24 */
-#define SEL_U64	   0x68 /* +32; SYSRET + 16 */
-#define SEL_UD2	   0x70 /* +40 */
+#define SEL_R0C 0x48 /* ring 0 code, 64-bit */
+#define SEL_R0D 0x50
+#define SEL_U32 0x58 /* SYSEXIT 32-bit: +16; SYSRET base */
+#define SEL_UD  0x60 /* +24 */
+#define SEL_U64 0x68 /* +32; SYSRET + 16 */
+#define SEL_UD2 0x70 /* +40 */
 
 static void setup(void)
 {
@@ -152,7 +152,8 @@ static void test_syscall(void)
 static void test_compat(void)
 {
 	wrmsr(MSR_LSTAR, (unsigned long)sys_back32);
-	guest_check_eq(guest_try_user(user_syscall32, 0), 0x81, "32-bit SYSRET");
+	guest_check_eq(guest_try_user(user_syscall32, 0), 0x81,
+		       "32-bit SYSRET");
 	guest_check_eq(user_ok, SEL_U32 | 3, "in compatibility mode");
 	guest_check_eq(user_ss, 0xffffffff, "48h is DEC there");
 	guest_check_eq(user_flags & 0xffff, SEL_U32 | 3, "CS as it sees it");
@@ -183,9 +184,9 @@ static void test_sysenter(void)
 
 	wrmsr(MSR_SE_ESP, top);
 	wrmsr(MSR_SE_EIP, (unsigned long)senter_entry);
-	guest_check_eq(guest_try_user(user_sysenter,
-				      (unsigned long)user_se_back),
-		       0x81, "SYSENTER and SYSEXIT");
+	guest_check_eq(
+		guest_try_user(user_sysenter, (unsigned long)user_se_back),
+		0x81, "SYSENTER and SYSEXIT");
 	guest_check_eq(seen.cs & 0xffff, SEL_R0C, "CS in SYSENTER");
 	guest_check_eq(seen.ss & 0xffff, SEL_R0D, "SS in SYSENTER");
 	guest_check_eq(seen.rsp, top, "RSP from the MSR");

@@ -243,7 +243,10 @@ static volatile bool df_seen;
 static void df_task_fn(void)
 {
 	df_seen = true;
-	__asm__ volatile("pop %%eax; mov %%eax, %0" : "=m"(seen_error) : : "eax");
+	__asm__ volatile("pop %%eax; mov %%eax, %0"
+			 : "=m"(seen_error)
+			 :
+			 : "eax");
 	guest_check_eq(seen_error, 0, "#DF's error code");
 	guest_check_eq(str(), SEL_DFTSS, "#DF's task");
 	guest_finish();

@@ -4,9 +4,9 @@
  */
 #include "guest.h"
 
-#define VM_SEG	 0x6000 /* code at 0x60000 */
+#define VM_SEG   0x6000 /* code at 0x60000 */
 #define VM_STACK 0x5000
-#define FLAG_VM	 0x20000u
+#define FLAG_VM  0x20000u
 
 struct vm_entry {
 	uint32_t ip, flags, ax;
@@ -31,9 +31,9 @@ __asm__(".pushsection .text\n"
 	".popsection");
 
 /* Code of each attempt; copied to VM_SEG:0. */
-#define VM_CODE(name, text)                                                    \
-	extern uint8_t name[], name##_end[];                                   \
-	__asm__(".pushsection .rodata\n.code16\n" #name ": " text "\n" #name   \
+#define VM_CODE(name, text)                                                  \
+	extern uint8_t name[], name##_end[];                                 \
+	__asm__(".pushsection .rodata\n.code16\n" #name ": " text "\n" #name \
 		"_end:\n.code32\n.popsection")
 
 VM_CODE(vm_regs, "mov %cs, %ax; mov %ds, %bx; mov %ss, %cx; mov %sp, %dx;"
@@ -151,11 +151,11 @@ static void test_privileged(void)
 	*(uint16_t *)(guest_tss + 0x66) = sizeof(guest_tss);
 }
 
-/* --- VME: VIF for IF, and INT n to the 8086 program's own handlers --------- */
+/* --- VME: VIF for IF, and INT n to the 8086 program's own handlers ------- */
 
 #define FLAG_VIF 0x80000u
 #define FLAG_VIP 0x100000u
-#define CR4_VME	 1
+#define CR4_VME  1
 
 VM_CODE(vm_sti_cli, "sti; pushf; pop %ax; cli; pushf; pop %bx; int $0x91");
 VM_CODE(vm_redirect, "sti; int $0x92; nop; int $0x91;"
@@ -200,14 +200,15 @@ static void test_vme(void)
 
 static void test_vip(void)
 {
-	struct vm_entry e = {.flags = FLAG_VM | FLAG_VIP | 2, .ds = 0x7200};
+	struct vm_entry e = { .flags = FLAG_VM | FLAG_VIP | 2, .ds = 0x7200 };
 
 	write_cr4(read_cr4() | CR4_VME);
 	memcpy((void *)(VM_SEG * 16), vm_sti_cli, 16);
 	guest_check_eq(guest_try(vm_go, (unsigned long)&e), 13, "STI with VIP");
 	guest_check_eq(vm_seen.rip, 0, "at the STI");
 	memcpy((void *)(VM_SEG * 16), vm_popf, 16);
-	guest_check_eq(guest_try(vm_go, (unsigned long)&e), 13, "POPF with VIP");
+	guest_check_eq(guest_try(vm_go, (unsigned long)&e), 13,
+		       "POPF with VIP");
 	guest_check_eq(vm_seen.rip, 3, "at the POPF");
 	write_cr4(read_cr4() & ~1ul);
 }

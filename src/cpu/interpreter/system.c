@@ -4,6 +4,9 @@
  * Source: Intel SDM volume 2, each under its name.  The handlers check
  * privilege themselves, in the manual's order: #UD for what the mode does not
  * know comes before #GP for what the privilege forbids.
+ *
+ * They are thin: what an instruction means for the processor's state is in
+ * cpu/x86 (control.c, msr.c, segment.c), where the translator finds it too.
  */
 #include "base/clock.h"
 #include "cpu/interpreter/operand.h"

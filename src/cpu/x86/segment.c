@@ -3,6 +3,12 @@
  *
  * Source: Intel SDM volume 3A chapter 3 and 5; the checks of each load are
  * those of MOV, LLDT, LTR, LAR, LSL, VERR in volume 2.
+ *
+ * A segment register's hidden part (struct x86_seg) is all that accesses look
+ * at; descriptor tables are read when a selector is loaded, and never again.
+ * A null selector leaves an unusable segment.  In real and VM86 mode loads
+ * need no table: the base is sixteen times the selector.  In 64-bit code only
+ * FS and GS have a base, and canonicity takes the place of limits and types.
  */
 #include "cpu/x86/segment.h"
 
