@@ -8,9 +8,9 @@
  *
  * Time on the line is not modelled: a byte written to THR has left at once,
  * one that has been received enters the FIFO as soon as that has room.  What
- *software can observe of the FIFO remains: trigger levels, the character
- *timeout (four characters of silence below the trigger), and a new THRE edge
- *for each write.
+ * software can observe of the FIFO remains: trigger levels, the character
+ * timeout (four characters of silence below the trigger), and a new THRE edge
+ * for each write.
  *
  * Flow control (line.h): THRE and TEMT are withheld while the line has no
  * room, and come back, with their interrupt, when it has.
