@@ -325,6 +325,27 @@ static void test_save_restore(void **state)
 	harness_free(h);
 }
 
+/* While guest time stands still, so does what is saved of the TSC. */
+static void test_stopped_tsc(void **state)
+{
+	struct harness *h = harness_new(64), *other = harness_new(64);
+	struct saved a, b;
+
+	h->xm.tsc_stopped = 1000000;
+	h->cpu->tsc_offset = 234;
+	a = save(h->cpu);
+	b = save(h->cpu);
+	assert_int_equal(a.len, b.len);
+	assert_memory_equal(a.buf, b.buf, a.len);
+	other->xm.tsc_stopped = 5000000;
+	assert_int_equal(restore(other->cpu, &b), 0);
+	assert_int_equal(other->cpu->tsc_offset + 5000000, 1000234);
+	free(a.buf);
+	free(b.buf);
+	harness_free(other);
+	harness_free(h);
+}
+
 static void expect_refused(void (*spoil)(struct x86_cpu *cpu))
 {
 	struct harness *h = harness_new(64);
@@ -400,6 +421,7 @@ int main(void)
 		cmocka_unit_test(test_unhalt_ignores_if),
 		cmocka_unit_test(test_spurious_pending),
 		cmocka_unit_test(test_save_restore),
+		cmocka_unit_test(test_stopped_tsc),
 		cmocka_unit_test(test_impossible_states),
 	};
 
