@@ -204,10 +204,12 @@ static void diff_compare_fpu(struct diff_text *t, const struct diff_state *h,
 
 /* --- Exceptions and memory ----------------------------------------------- */
 
+#define DIFF_TASK_SIZE 0x7ffffffff000ull /* user addresses end here */
+
 /* Linux reports every fault on a kernel address as a protection fault. */
 static uint32_t diff_pf_mask(uint64_t cr2)
 {
-	return cr2 >> 47 ? ~(uint32_t)X86_PF_P : ~0u;
+	return cr2 >= DIFF_TASK_SIZE ? ~(uint32_t)X86_PF_P : ~0u;
 }
 
 /*
