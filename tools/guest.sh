@@ -81,15 +81,20 @@ guest_initramfs()
 	sh "$top/tools/initramfs.sh" base "$out"
 }
 
+# Unpacking the package takes seconds, so what was wanted once is kept.
 guest_module()
 {
-	deb=$dir/linux-$1.deb
-	[ -s "$deb" ] || guest_fetch "$1"
-	member=$(dpkg-deb --fsys-tarfile "$deb" | tar -t |
-		grep "/$2\.ko\(\.xz\)*\$") || guest_die "no module $2 in $deb"
+	kept=$dir/modules-$1
+	if [ ! -s "$kept/$2.ko" ]; then
+		[ -s "$dir/linux-$1.deb" ] || guest_fetch "$1"
+		mkdir -p "$kept"
+		dpkg-deb --fsys-tarfile "$dir/linux-$1.deb" |
+			tar -x -O --wildcards "*/$2.ko" >"$kept/$2.ko.$$" ||
+			guest_die "no module $2 in linux-$1.deb"
+		mv "$kept/$2.ko.$$" "$kept/$2.ko"
+	fi
 	mkdir -p "$3"
-	dpkg-deb --fsys-tarfile "$deb" |
-		tar -x -O "$member" >"$3/${member##*/}"
+	cp "$kept/$2.ko" "$3"
 }
 
 mkdir -p "$dir"
