@@ -44,6 +44,24 @@ static void a_dead_peer_is_end_of_file(void **state)
 	close(pair[0]);
 }
 
+static void a_dead_peers_last_word_arrives(void **state)
+{
+	json_t *j = NULL;
+	int pair[2];
+
+	open_pair(pair);
+	assert_int_equal(control_send(pair[0], json_object(), NULL), 0);
+	assert_int_equal(control_send(pair[1], json_pack("{s:i}", "end", 7),
+				      NULL),
+			 0);
+	close(pair[1]); /* with a packet unread */
+	assert_int_equal(control_recv(pair[0], &j, NULL), 1);
+	assert_int_equal(json_integer_value(json_object_get(j, "end")), 7);
+	json_decref(j);
+	assert_int_equal(control_recv(pair[0], &j, NULL), 0);
+	close(pair[0]);
+}
+
 static void what_is_no_object_is_refused(void **state)
 {
 	static const char *const cases[] = {
@@ -87,6 +105,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_packet_arrives_whole),
 		cmocka_unit_test(a_dead_peer_is_end_of_file),
+		cmocka_unit_test(a_dead_peers_last_word_arrives),
 		cmocka_unit_test(what_is_no_object_is_refused),
 		cmocka_unit_test(an_overlong_packet_is_not_sent),
 	};

@@ -15,7 +15,8 @@
 
 #define LAUNCH_PROGRAM "hostel-vm"
 
-static int launch_beside(char path[PATH_MAX])
+/* path = the directory of this program, then `rest`. */
+static int launch_beside(char path[PATH_MAX], const char *rest)
 {
 	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
 	char *slash;
@@ -24,21 +25,26 @@ static int launch_beside(char path[PATH_MAX])
 		return -errno;
 	path[n] = '\0';
 	slash = strrchr(path, '/');
-	if (!slash ||
-	    (size_t)(path + PATH_MAX - slash) < sizeof("/" LAUNCH_PROGRAM))
+	if (!slash || (size_t)(path + PATH_MAX - slash) <= strlen(rest))
 		return -ENAMETOOLONG;
-	strcpy(slash, "/" LAUNCH_PROGRAM);
-	return access(path, X_OK) ? -errno : 0;
+	strcpy(slash, rest);
+	return 0;
 }
 
 /* Execs hostel-vm from wherever it is; returns only if it is nowhere. */
 static void launch_exec(const char *name)
 {
+	/* As built, and as installed under any prefix. */
+	static const char *const beside[] = {
+		"/" LAUNCH_PROGRAM,
+		"/../libexec/hostel/" LAUNCH_PROGRAM,
+	};
 	char path[PATH_MAX];
 	char *argv[] = { LAUNCH_PROGRAM, (char *)name, NULL };
 
-	if (!launch_beside(path))
-		execv(path, argv);
+	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++)
+		if (!launch_beside(path, beside[i]))
+			execv(path, argv);
 	execv(HOSTEL_LIBEXECDIR "/" LAUNCH_PROGRAM, argv);
 	execvp(LAUNCH_PROGRAM, argv);
 }

@@ -224,8 +224,8 @@ static int config_get_engine(char **out, const json_t *j, struct err *err)
 {
 	const char *s = json_string_value(j);
 
-	for (size_t i = 0; s && i < sizeof(config_engines) / sizeof(*config_engines);
-	     i++)
+	for (size_t i = 0;
+	     s && i < sizeof(config_engines) / sizeof(*config_engines); i++)
 		if (!strcmp(s, config_engines[i]))
 			return config_get_string(out, j, err);
 	if (!s)

@@ -52,12 +52,13 @@ int control_recv(int fd, json_t **j, struct err *err)
 
 	if (!buf)
 		return err_set(err, ENOMEM, "out of memory");
+	/*
+	 * ECONNRESET, told once: the peer died with packets of ours unread.
+	 * Its own last ones are still to be had behind that.
+	 */
 	do {
 		n = recv(fd, buf, CONTROL_PACKET_MAX, MSG_TRUNC);
-	} while (n < 0 && errno == EINTR);
-	/* The peer died with packets of ours unread: gone is gone. */
-	if (n < 0 && errno == ECONNRESET)
-		n = 0;
+	} while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		rc = err_set(err, errno, "control socket: %s", strerror(errno));
 	else if (n > CONTROL_PACKET_MAX)
