@@ -29,7 +29,8 @@ test:
 
 bench:
 	@sh tools/prereqs.sh qemu-system-x86
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) hostel hostel-vm
 	@sh tools/guest.sh kernel cloud-amd64
 	@sh tools/guest.sh initramfs
 	@sh bench/run.sh
