@@ -12,6 +12,7 @@ static const struct opt table[] = {
 	{ "time", "S", OPT_SECONDS, "a time" },
 	{ "flag", NULL, OPT_FLAG, "a flag" },
 	{ "disk", NULL, OPT_LATER, "one day" },
+	{ "net", "none", OPT_LATER, "one day" },
 	{ "p", NULL, OPT_LATER, "one day" },
 	{ NULL, NULL, OPT_FLAG, NULL },
 };
@@ -62,6 +63,16 @@ static void the_last_one_counts(void **state)
 	free(text);
 }
 
+static void what_is_the_case_anyway_passes(void **state)
+{
+	char *text;
+
+	assert_int_equal(parse(&text, NULL, "--net", "none", "--flag", NULL),
+			 0);
+	assert_string_equal(text, "{\"flag\":true}");
+	free(text);
+}
+
 static void help_stops_reading(void **state)
 {
 	char *text;
@@ -98,6 +109,8 @@ static void bad_lines_get_a_sentence(void **state)
 		{ "--time", "1e999", "--time" },
 		{ "--disk", "x", "--disk: one day" },
 		{ "-p", "80:80", "-p: one day" },
+		{ "--net", "nat", "--net: one day" },
+		{ "--net", NULL, "--net none" },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -117,6 +130,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values_come_either_way),
 		cmocka_unit_test(the_last_one_counts),
+		cmocka_unit_test(what_is_the_case_anyway_passes),
 		cmocka_unit_test(help_stops_reading),
 		cmocka_unit_test(bad_lines_get_a_sentence),
 	};

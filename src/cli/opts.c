@@ -89,8 +89,10 @@ static int opts_unknown(const char *arg, struct err *err)
 		       arg);
 }
 
-static int opts_later(const struct opt *o, struct err *err)
+static int opts_later(const struct opt *o, const char *value, struct err *err)
 {
+	if (o->arg && value && !strcmp(value, o->arg))
+		return 0;
 	return err_set(err, EINVAL, "%s%s: %s", o->name[1] ? "--" : "-",
 		       o->name, o->help);
 }
@@ -107,8 +109,8 @@ int opts_parse(const struct opt *table, int argc, char **argv, json_t *out,
 			return 1;
 		if (!o)
 			return opts_unknown(argv[i], err);
-		if (o->kind == OPT_LATER)
-			return opts_later(o, err);
+		if (!o->arg && o->kind == OPT_LATER)
+			return opts_later(o, NULL, err);
 		if (!o->arg && w.value)
 			return err_set(err, EINVAL, "--%s takes no value",
 				       o->name);
@@ -119,7 +121,8 @@ int opts_parse(const struct opt *table, int argc, char **argv, json_t *out,
 					       "--%s needs a value: --%s %s",
 					       o->name, o->name, o->arg);
 		}
-		rc = opts_one(o, w.value, out, err);
+		rc = o->kind == OPT_LATER ? opts_later(o, w.value, err)
+					  : opts_one(o, w.value, out, err);
 		if (rc)
 			return rc;
 	}

@@ -18,7 +18,11 @@ enum opt_kind {
 	OPT_STRING, /* as it is */
 	OPT_COUNT,  /* whole number */
 	OPT_SECONDS,
-	OPT_LATER, /* known, not built yet: refused with `help` as reason */
+	/*
+	 * Known, not built yet: refused with `help` as reason.  If it has an
+	 * argument, that one value says what is the case anyway, and passes.
+	 */
+	OPT_LATER,
 };
 
 struct opt {

@@ -41,7 +41,7 @@ static const struct opt run_opts[] = {
 	{ "disk", NULL, OPT_LATER, RUN_LATER },
 	{ "cdrom", NULL, OPT_LATER, RUN_LATER },
 	{ "firmware", NULL, OPT_LATER, RUN_LATER },
-	{ "net", NULL, OPT_LATER, RUN_LATER },
+	{ "net", "none", OPT_LATER, RUN_LATER },
 	{ "p", NULL, OPT_LATER, RUN_LATER },
 	{ "v", NULL, OPT_LATER, RUN_LATER },
 	{ NULL, NULL, OPT_FLAG, NULL },
@@ -91,6 +91,12 @@ static int run_check(const struct vm_config *c, struct err *err)
 	if (c->engine && !strcmp(c->engine, "kvm"))
 		return err_set(err, ENOSYS,
 			       "--engine: kvm is not built yet; use auto");
+	if (c->gdb_wait && !c->gdb)
+		return err_set(err, EINVAL,
+			       "--gdb-wait needs --gdb [ADDR:]PORT");
+	if (c->trace_filter && !c->trace)
+		return err_set(err, EINVAL,
+			       "--trace-filter needs --trace FILE");
 	if (run_check_file("kernel", c->kernel, err))
 		return -EINVAL;
 	return run_check_file("initrd", c->initrd, err);

@@ -74,6 +74,8 @@ bad --stats --kernel "$kernel" --stats=yes
 for later in --disk --cdrom --firmware --net -p -v; do
 	bad "$later: not built yet" --kernel "$kernel" $later x
 done
+bad "needs --gdb" --kernel "$kernel" --gdb-wait
+bad "needs --trace" --kernel "$kernel" --trace-filter insn
 long=$(head -c 5000 /dev/zero | tr '\0' x)
 bad append --kernel "$kernel" --append "$long"
 finish
