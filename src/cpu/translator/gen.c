@@ -166,6 +166,10 @@ static void gen_slow_miss(struct xl_gen *g, const struct xl_slow *s)
 	asm_mov_imm(g->a, XL_CX, (uint32_t)s->kind << 16 | s->size);
 	asm_call(g->a, s->group ? glue->group_miss : glue->miss);
 	asm_jmp(g->a, s->back);
+	if (s->group) { /* for xl_light_single(): where to go on */
+		asm_u64(g->a, (uintptr_t)g->b);
+		asm_u32(g->a, s->guest);
+	}
 }
 
 /* --- Memory operands

@@ -18,7 +18,7 @@
 
 #define PLAN_INSNS  64
 #define PLAN_GROUPS 8   /* one word of state each */
-#define PLAN_RANGE  256 /* bytes: larger ones cross pages too often */
+#define PLAN_RANGE  128 /* bytes: larger ones cross pages too often */
 
 struct plan_group {
 	uint32_t sym;

@@ -6,9 +6,13 @@
  * pieces of that page may lie in any slot.
  */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/tlb.h"
+
+/* Runs of 512 slots, 8 KiB each, before memory is given back: 2 MiB. */
+#define TLB_TOUCHED_MAX 256
 
 /* --- Filling ------------------------------------------------------------- */
 
@@ -45,6 +49,10 @@ void tlb_insert(struct x86_cpu *cpu, unsigned kind, uint64_t linear,
 	t->listed[slot] &= ~X86_TLB_IS_GLOBAL;
 	if (global)
 		t->listed[slot] |= X86_TLB_IS_GLOBAL;
+	if (kind < 2 && !t->touched[kind][i / 512]) {
+		t->touched[kind][i / 512] = 1;
+		t->touched_count++;
+	}
 	t->neg[kind][i] = -linear;
 	t->addend[kind][i] = (uintptr_t)host - linear;
 }
@@ -124,9 +132,39 @@ static void tlb_flush_list(struct x86_tlb *t, unsigned global)
 	t->used_count[global] = 0;
 }
 
+/* Whole pages of [p, p+len) back to the host; they read as zeros again. */
+static void tlb_give_back(void *p, size_t len)
+{
+	uintptr_t from = ((uintptr_t)p + 4095) & ~4095ul;
+	uintptr_t to = ((uintptr_t)p + len) & ~4095ul;
+
+	madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+/*
+ * Each program lies elsewhere (address randomisation), so that the tables of
+ * the user's kinds would fill up with pages that no one uses any more.
+ */
+static void tlb_trim(struct x86_tlb *t)
+{
+	unsigned kind;
+
+	if (t->touched_count < TLB_TOUCHED_MAX)
+		return;
+	tlb_give_back(t->neg[X86_TLB_USER_READ], 2 * sizeof(t->neg[0]));
+	tlb_give_back(t->addend[X86_TLB_USER_READ], 2 * sizeof(t->addend[0]));
+	for (kind = 0; kind < 2; kind++) {
+		tlb_clear(t, kind * X86_TLB_SIZE);
+		tlb_clear(t, kind * X86_TLB_SIZE + X86_TLB_SIZE - 1);
+	}
+	memset(t->touched, 0, sizeof(t->touched));
+	t->touched_count = 0;
+}
+
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu)
 {
 	tlb_flush_list(&cpu->tlb, 0);
+	tlb_trim(&cpu->tlb);
 	tlb_flush_code(&cpu->tlb, false);
 }
 
