@@ -624,6 +624,27 @@ static bool gen_finish(struct xl_gen *g)
 	return true;
 }
 
+/* Jumps within the page whose targets exist already need no first time. */
+static void gen_link_now(struct xl *x, struct xl_block *b)
+{
+	const struct xl_page *p = b->page;
+	struct xl_block *to;
+	unsigned i;
+
+	if (p->mode & XL_MODE_SINGLE)
+		p = xl_page_find(x, p->linear, p->gpa,
+				 p->mode & ~XL_MODE_SINGLE);
+	for (i = 0; p && i < b->link_count; i++) {
+		struct xl_link *l = &b->out[i];
+
+		if (!l->same_page || l->mode != p->mode)
+			continue;
+		to = xl_find(x, p, l->target & MEM_PAGE_MASK);
+		if (to)
+			xl_link(x, l, to);
+	}
+}
+
 static void gen_plan(struct xl_gen *g, const uint8_t *bytes,
 		     const uint8_t *next_bytes, unsigned offset)
 {
@@ -660,6 +681,8 @@ struct xl_block *xl_translate(struct xl *x, struct xl_page *page,
 	gen_body(g);
 	if (!gen_finish(g))
 		return NULL;
+	if (!x->lockstep)
+		gen_link_now(x, g->b);
 	if (g->plan.crosses && g->i == g->plan.count &&
 	    !xl_add_note(x, g->b, next, g->plan.crosses))
 		return NULL;
