@@ -300,7 +300,7 @@ static void gen_slow_link(struct xl_gen *g, const struct xl_slow *s)
 {
 	g->link[s->kind].unlinked = asm_here(g->a);
 	asm_mov_imm(g->a, XL_T0, (uintptr_t)&g->b->out[s->kind]);
-	asm_jmp(g->a, g->x->glue.exit[XL_EXIT_LINK]);
+	asm_jmp(g->a, g->x->glue.link);
 }
 
 void gen_poll(struct xl_gen *g, uint64_t rip)
@@ -543,8 +543,8 @@ static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 {
 	struct xl_insn *xi;
 
-	/* After a fault it is tried again; ENTER has then overwritten slots that
-	 * it reads. */
+	/* After a fault it is tried again; ENTER has then overwritten slots
+	 * that it reads. */
 	if (g->x->lockstep || insn->op == X86_HLT || insn->op == X86_ENTER)
 		return false;
 	xi = xl_alloc_top(g->x, sizeof(*xi));

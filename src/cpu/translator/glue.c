@@ -306,6 +306,20 @@ static void glue_indirect(struct xl *x)
 	}
 }
 
+/* T0 = struct xl_link *: its target may have been translated by now. */
+static void glue_link(struct xl *x)
+{
+	struct xl_asm *a = &x->a;
+	uint8_t *fail;
+
+	x->glue.link = asm_here(a);
+	glue_light_call(a, (const void *)xl_light_link);
+	fail = asm_jrcxz(a);
+	asm_op(a, OP(0, 0xff), 4, RM_REG(H_RCX));
+	asm_land8(a, fail);
+	asm_jmp(a, x->glue.exit[XL_EXIT_LINK]);
+}
+
 /* T0 = struct xl_block *: its page may be mapped still, only not noted. */
 static void glue_check(struct xl *x)
 {
@@ -355,6 +369,7 @@ void xl_glue_make(struct xl *x)
 	glue_miss(x);
 	glue_indirect(x);
 	glue_check(x);
+	glue_link(x);
 	glue_vec_load(x);
 	x->glue_size = x->a.w - x->rw;
 }

@@ -59,6 +59,23 @@ uint64_t xl_light_indirect(struct x86_cpu *cpu, uint64_t linear, uint32_t kind)
 	return (uintptr_t)b->host;
 }
 
+uint64_t xl_light_link(struct x86_cpu *cpu, uint64_t link, uint32_t unused)
+{
+	struct xl_link *l = (struct xl_link *)(uintptr_t)link;
+	struct xl *x = cpu->engine;
+	struct xl_page *p;
+	struct xl_block *b;
+
+	if (x->lockstep || l->mode != (cpu->mode & XL_MODE_KEY))
+		return 0;
+	p = light_page(cpu, l->target);
+	b = p ? xl_find(x, p, l->target & MEM_PAGE_MASK) : NULL;
+	if (!b)
+		return 0;
+	xl_link(x, l, b);
+	return (uintptr_t)b->host;
+}
+
 uint64_t xl_light_check(struct x86_cpu *cpu, uint64_t block, uint32_t unused)
 {
 	struct xl_block *b = (struct xl_block *)(uintptr_t)block;

@@ -18,6 +18,8 @@ uint64_t xl_light_single(struct x86_cpu *cpu, uint64_t pc, uint32_t unused);
 /* Host address of the checked entry at linear; 0: not translated yet. */
 uint64_t xl_light_indirect(struct x86_cpu *cpu, uint64_t linear,
 			   uint32_t kind);
+/* Links a jump (struct xl_link *) if its target exists: its host address. */
+uint64_t xl_light_link(struct x86_cpu *cpu, uint64_t link, uint32_t unused);
 /* A block's checked entry failed: its body, or 0. */
 uint64_t xl_light_check(struct x86_cpu *cpu, uint64_t block, uint32_t unused);
 /*

@@ -4,9 +4,9 @@
  * How a block is undone: before it, no TLB entry allows a write, so that the
  * first write to a page comes to mmu.c, which calls our hook, which keeps the
  * page's content.  The hook lists the entries that come to be, in and between
- * blocks, to be dropped before the next run.  Devices are not reached from within translated
- * code, and instructions that the interpreter executes for the translator are
- * not compared: there is nothing to compare them with.
+ * blocks, to be dropped before the next run.  Devices are not reached from
+ * within translated code, and instructions that the interpreter executes for
+ * the translator are not compared: there is nothing to compare them with.
  */
 #include "cpu/translator/lockstep.h"
 
@@ -18,7 +18,7 @@
 #include "cpu/interpreter/interp.h"
 #include "cpu/x86/mmu.h"
 
-#define LOCKSTEP_PAGES	 32
+#define LOCKSTEP_PAGES   32
 #define LOCKSTEP_ENTRIES 256
 
 struct lockstep_page {

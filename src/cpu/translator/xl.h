@@ -166,6 +166,7 @@ struct xl_glue {
 	xl_park_fn *park;
 	uint8_t *insn;		/* T0: struct xl_insn * */
 	uint8_t *insn_parked;	/* likewise, with vectors in memory */
+	uint8_t *link;		/* T0: struct xl_link * */
 	uint8_t *check;		/* T0: struct xl_block * */
 	uint8_t *vec_load;
 };
