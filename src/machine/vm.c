@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "cpu/x86/lapic.h"
+#include "cpu/x86/sync.h"
 #include "cpu/x86/thunk.h"
 #include "machine/engines.h"
 #include "machine/gdb.h"
@@ -47,7 +48,9 @@ static int vm_new_machine(struct vm *vm, struct err *err)
 	xm->wake = run_wake;
 	xm->opaque = vm;
 	pthread_mutex_init(&xm->bounce_lock, NULL);
-	ret = xm->engine_ops->vm_init(xm, err);
+	ret = x86_sync_init(xm, err);
+	if (ret == 0)
+		ret = xm->engine_ops->vm_init(xm, err);
 	if (ret < 0)
 		xm->engine_ops = NULL; /* nothing to give back */
 	return ret;
@@ -172,8 +175,10 @@ static void vm_free_cpus(struct vm *vm)
 		if (cpu)
 			x86_cpu_free(cpu);
 	}
-	if (xm->mem)
+	if (xm->mem) {
+		x86_sync_free(xm);
 		pthread_mutex_destroy(&xm->bounce_lock);
+	}
 	free(xm->cpus);
 }
 

@@ -445,12 +445,9 @@ static bool cache_decode_split(struct x86_cpu *cpu, struct block *b,
 	return true;
 }
 
-static bool cache_marked(struct mem *m, uint64_t gpa)
+static bool cache_marked(struct x86_cpu *cpu, uint64_t gpa)
 {
-	uint8_t *flags = mem_page_flags(m);
-
-	return __atomic_load_n(&flags[mem_page(m, gpa)], __ATOMIC_SEQ_CST) &
-	       MEM_PAGE_CODE;
+	return x86_holds_code(cpu, gpa, X86_HOLDER_SHARED(cpu->xm));
 }
 
 /*
@@ -467,8 +464,8 @@ static bool cache_mark(struct cache_vm *vm, struct x86_cpu *cpu, uint64_t gpa,
 		if (gpa2 != FETCH_NO_PAGE)
 			x86_mark_code(cpu, gpa2);
 		pthread_mutex_lock(&vm->lock);
-		if (cache_marked(cpu->mem, gpa) &&
-		    (gpa2 == FETCH_NO_PAGE || cache_marked(cpu->mem, gpa2)))
+		if (cache_marked(cpu, gpa) &&
+		    (gpa2 == FETCH_NO_PAGE || cache_marked(cpu, gpa2)))
 			return true;
 		pthread_mutex_unlock(&vm->lock);
 	}

@@ -402,8 +402,8 @@ static void phys_recount(struct xl *x, struct xl_phys *phys)
 	for (p = phys->pages; p; p = p->next_phys)
 		for (b = p->blocks; b; b = b->next_page)
 			phys->granules |= granule_mask(b->offset, b->len);
-	if (!phys->granules && x->cpu->xm->cpu_count == 1)
-		x86_unmark_code(x->cpu, phys->gpa);
+	if (!phys->granules)
+		x86_drop_code(x->cpu, phys->gpa, x->cpu->index);
 }
 
 void xl_invalidate(struct xl *x, uint64_t gpa, uint64_t len)
@@ -419,6 +419,8 @@ void xl_invalidate(struct xl *x, uint64_t gpa, uint64_t len)
 			for (p = phys->pages; p; p = p->next_phys)
 				page_invalidate(x, p, from, from + n);
 			phys_recount(x, phys);
+		} else if (!phys || !phys->granules) {
+			x86_drop_code(x->cpu, gpa, x->cpu->index);
 		}
 		gpa += n;
 		len -= n;
@@ -430,11 +432,9 @@ static void phys_unmark_all(struct xl *x)
 	struct xl_phys *p;
 	unsigned i;
 
-	if (x->cpu->xm->cpu_count > 1)
-		return;
 	for (i = 0; i < XL_PAGE_HASH; i++)
 		for (p = x->phys_hash[i]; p; p = p->next_hash)
-			x86_unmark_code(x->cpu, p->gpa);
+			x86_drop_code(x->cpu, p->gpa, x->cpu->index);
 }
 
 void xl_flush(struct xl *x)

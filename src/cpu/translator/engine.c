@@ -130,7 +130,7 @@ static struct xl_block *xl_make_block(struct xl *x, struct xl_page *page,
 		if (!next)
 			next_bytes = NULL;
 	}
-	x86_mark_code(x->cpu, page->gpa);
+	x86_hold_code(x->cpu, page->gpa, x->cpu->index);
 	bytes = mem_host(x->cpu->mem, page->gpa, MEM_PAGE_SIZE);
 	return xl_translate(x, page, offset, bytes, next, next_bytes);
 }

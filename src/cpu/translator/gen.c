@@ -668,7 +668,7 @@ struct xl_block *xl_translate(struct xl *x, struct xl_page *page,
 	g->next_page = next;
 	gen_plan(g, bytes, next_bytes, offset);
 	if (g->plan.crosses) { /* its bytes count only once it is marked */
-		x86_mark_code(x->cpu, next->gpa);
+		x86_hold_code(x->cpu, next->gpa, x->cpu->index);
 		gen_plan(g, bytes, next_bytes, offset);
 	}
 	g->b = xl_alloc(x, sizeof(*g->b) + XL_LINKS * sizeof(*g->b->out));

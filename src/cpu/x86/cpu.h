@@ -256,9 +256,13 @@ struct x86_machine {
 	struct x86_debug *debug;
 	/* Held during accesses that cannot be atomic on their own: mmu.c. */
 	pthread_mutex_t bounce_lock;
-	/* sync.c: code pages marked so far; the last ones by number. */
-	/* Two engines cache code: pages once marked stay so (sync.h). */
+	/* Two engines cache code: writes concern both. */
 	atomic_bool code_shared;
+	/* sync.c: who caches code of which RAM page.  Guarded by code_lock. */
+	atomic_flag code_lock;
+	uint16_t *code_holders;	/* how many, a page; NULL: not counted */
+	uint8_t *code_held;	/* bits by page, one bitmap a holder */
+	/* sync.c: code pages marked so far; the last ones by number. */
 	atomic_flag sync_lock;
 	atomic_uint sync_count;
 	uint64_t sync_pages[X86_SYNC_RING];

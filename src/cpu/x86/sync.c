@@ -1,6 +1,8 @@
 #include "cpu/x86/sync.h"
 
+#include <errno.h>
 #include <sched.h>
+#include <sys/mman.h>
 
 #include "cpu/x86/mmu.h"
 
@@ -93,7 +95,132 @@ static void sync_shoot_down(struct x86_cpu *cpu, uint64_t gpa)
  * The lock also makes a second vCPU that marks the same page wait until the
  * first one's shooting down is complete.
  */
-void x86_mark_code(struct x86_cpu *cpu, uint64_t gpa)
+/* --- Who holds code of a page ----------------------------------------------
+ */
+
+static size_t sync_pages_of(const struct x86_machine *xm)
+{
+	return mem_ram_bytes(xm->mem) / MEM_PAGE_SIZE;
+}
+
+static size_t sync_bitmap_bytes(const struct x86_machine *xm)
+{
+	return (sync_pages_of(xm) + 7) / 8;
+}
+
+static void *sync_map(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int x86_sync_init(struct x86_machine *xm, struct err *err)
+{
+	xm->code_holders = sync_map(sync_pages_of(xm) * sizeof(uint16_t));
+	xm->code_held = sync_map(sync_bitmap_bytes(xm) * (xm->cpu_count + 1));
+	if (xm->code_holders && xm->code_held)
+		return 0;
+	return err_set(err, ENOMEM, "no memory for the marks of code pages");
+}
+
+void x86_sync_free(struct x86_machine *xm)
+{
+	if (xm->code_holders)
+		munmap(xm->code_holders, sync_pages_of(xm) * sizeof(uint16_t));
+	if (xm->code_held)
+		munmap(xm->code_held,
+		       sync_bitmap_bytes(xm) * (xm->cpu_count + 1));
+	xm->code_holders = NULL;
+	xm->code_held = NULL;
+}
+
+/* A leaf: held for a few instructions, over nothing that waits. */
+static void sync_code_lock(struct x86_machine *xm)
+{
+	while (atomic_flag_test_and_set(&xm->code_lock))
+		__builtin_ia32_pause();
+}
+
+static void sync_code_unlock(struct x86_machine *xm)
+{
+	atomic_flag_clear(&xm->code_lock);
+}
+
+static uint8_t *sync_held_byte(struct x86_machine *xm, uint64_t page,
+			       unsigned holder)
+{
+	return &xm->code_held[holder * sync_bitmap_bytes(xm) + page / 8];
+}
+
+/* Sets CODE; returns the page's flags from before. */
+static uint8_t sync_take(struct x86_machine *xm, uint64_t page, unsigned holder)
+{
+	uint8_t bit = 1u << page % 8, *held, old;
+
+	sync_code_lock(xm);
+	if (xm->code_held) {
+		held = sync_held_byte(xm, page, holder);
+		xm->code_holders[page] += !(*held & bit);
+		*held |= bit;
+	}
+	old = __atomic_fetch_or(&mem_page_flags(xm->mem)[page], MEM_PAGE_CODE,
+				__ATOMIC_SEQ_CST);
+	sync_code_unlock(xm);
+	return old;
+}
+
+/* Takes the holder's bit away; true: nobody holds code of the page now. */
+static bool sync_give_back(struct x86_machine *xm, uint64_t page,
+			   unsigned holder)
+{
+	uint8_t bit = 1u << page % 8, *held;
+
+	if (!xm->code_held)
+		return !atomic_load(&xm->code_shared) &&
+		       (xm->cpu_count == 1 || holder == xm->cpu_count);
+	held = sync_held_byte(xm, page, holder);
+	if (!(*held & bit))
+		return false;
+	*held &= (uint8_t)~bit;
+	return --xm->code_holders[page] == 0;
+}
+
+void x86_drop_code(struct x86_cpu *cpu, uint64_t gpa, unsigned holder)
+{
+	struct x86_machine *xm = cpu->xm;
+	uint64_t page = mem_page(cpu->mem, gpa);
+
+	if (page == UINT64_MAX)
+		return;
+	sync_code_lock(xm);
+	if (sync_give_back(xm, page, holder))
+		__atomic_fetch_and(&mem_page_flags(cpu->mem)[page],
+				   (uint8_t)~MEM_PAGE_CODE, __ATOMIC_SEQ_CST);
+	sync_code_unlock(xm);
+}
+
+bool x86_holds_code(struct x86_cpu *cpu, uint64_t gpa, unsigned holder)
+{
+	struct x86_machine *xm = cpu->xm;
+	uint64_t page = mem_page(cpu->mem, gpa);
+	bool holds;
+
+	if (page == UINT64_MAX)
+		return false;
+	sync_code_lock(xm);
+	if (xm->code_held)
+		holds = *sync_held_byte(xm, page, holder) >> page % 8 & 1;
+	else
+		holds = __atomic_load_n(&mem_page_flags(cpu->mem)[page],
+					__ATOMIC_SEQ_CST) &
+			MEM_PAGE_CODE;
+	sync_code_unlock(xm);
+	return holds;
+}
+
+void x86_hold_code(struct x86_cpu *cpu, uint64_t gpa, unsigned holder)
 {
 	uint64_t page = mem_page(cpu->mem, gpa);
 	bool alone = cpu->xm->cpu_count == 1;
@@ -105,7 +232,7 @@ void x86_mark_code(struct x86_cpu *cpu, uint64_t gpa)
 	flags = &mem_page_flags(cpu->mem)[page];
 	if (!alone)
 		sync_lock(cpu);
-	old = __atomic_fetch_or(flags, MEM_PAGE_CODE, __ATOMIC_SEQ_CST);
+	old = sync_take(cpu->xm, page, holder);
 	if (old & MEM_PAGE_WRITTEN) {
 		__atomic_fetch_and(flags, (uint8_t)~MEM_PAGE_WRITTEN,
 				   __ATOMIC_SEQ_CST);
@@ -115,13 +242,4 @@ void x86_mark_code(struct x86_cpu *cpu, uint64_t gpa)
 	}
 	if (!alone)
 		atomic_flag_clear(&cpu->xm->sync_lock);
-}
-
-void x86_unmark_code(struct x86_cpu *cpu, uint64_t gpa)
-{
-	uint64_t page = mem_page(cpu->mem, gpa);
-
-	if (page != UINT64_MAX && !atomic_load(&cpu->xm->code_shared))
-		__atomic_fetch_and(&mem_page_flags(cpu->mem)[page],
-				   (uint8_t)~MEM_PAGE_CODE, __ATOMIC_SEQ_CST);
 }
