@@ -20,8 +20,8 @@
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/sync.h"
 
-#define XL_CODE_SIZE  (18u << 20)
-#define XL_ARENA_SIZE (16u << 20)
+#define XL_CODE_SIZE  (17u << 20)
+#define XL_ARENA_SIZE (15u << 20)
 #define XL_ORDER_MAX  (128u << 10)
 
 static void *code_reserve(size_t size)

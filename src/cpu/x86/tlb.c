@@ -11,8 +11,8 @@
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/tlb.h"
 
-/* Runs of 512 slots, 8 KiB each, before memory is given back: 2 MiB. */
-#define TLB_TOUCHED_MAX 256
+/* Runs of 512 slots, 8 KiB each, before memory is given back: 5 MiB. */
+#define TLB_TOUCHED_MAX 640
 
 /* --- Filling ------------------------------------------------------------- */
 
@@ -49,7 +49,7 @@ void tlb_insert(struct x86_cpu *cpu, unsigned kind, uint64_t linear,
 	t->listed[slot] &= ~X86_TLB_IS_GLOBAL;
 	if (global)
 		t->listed[slot] |= X86_TLB_IS_GLOBAL;
-	if (kind < 2 && !t->touched[kind][i / 512]) {
+	if (!t->touched[kind][i / 512]) {
 		t->touched[kind][i / 512] = 1;
 		t->touched_count++;
 	}
@@ -142,18 +142,19 @@ static void tlb_give_back(void *p, size_t len)
 }
 
 /*
- * Each program lies elsewhere (address randomisation), so that the tables of
- * the user's kinds would fill up with pages that no one uses any more.
+ * Each program lies elsewhere (address randomisation), so that the tables
+ * would fill up with pages that no one uses any more.  All is empty after it.
  */
-static void tlb_trim(struct x86_tlb *t)
+static void tlb_trim(struct x86_cpu *cpu)
 {
+	struct x86_tlb *t = &cpu->tlb;
 	unsigned kind;
 
-	if (t->touched_count < TLB_TOUCHED_MAX)
-		return;
-	tlb_give_back(t->neg[X86_TLB_USER_READ], 2 * sizeof(t->neg[0]));
-	tlb_give_back(t->addend[X86_TLB_USER_READ], 2 * sizeof(t->addend[0]));
-	for (kind = 0; kind < 2; kind++) {
+	x86_tlb_flush_all(cpu);
+	tlb_give_back(t->neg, sizeof(t->neg));
+	tlb_give_back(t->addend, sizeof(t->addend));
+	tlb_give_back(t->listed, sizeof(t->listed));
+	for (kind = 0; kind < X86_TLB_KINDS; kind++) {
 		tlb_clear(t, kind * X86_TLB_SIZE);
 		tlb_clear(t, kind * X86_TLB_SIZE + X86_TLB_SIZE - 1);
 	}
@@ -163,8 +164,11 @@ static void tlb_trim(struct x86_tlb *t)
 
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu)
 {
+	if (cpu->tlb.touched_count >= TLB_TOUCHED_MAX) {
+		tlb_trim(cpu);
+		return;
+	}
 	tlb_flush_list(&cpu->tlb, 0);
-	tlb_trim(&cpu->tlb);
 	tlb_flush_code(&cpu->tlb, false);
 }
 

@@ -96,9 +96,9 @@ struct x86_tlb {
 	/* Where pieces of large pages may be, by hash of 2 MiB and 1 GiB
 	 * regions: INVLPG there must look at more than one slot. */
 	uint64_t large[64];
-	/* Which runs of 512 slots (a page of each table) the user's kinds
-	 * touched since their memory was given back last. */
-	uint8_t touched[2][X86_TLB_SIZE / 512];
+	/* Which runs of 512 slots (a page of each table) were touched since
+	 * memory was given back last. */
+	uint8_t touched[X86_TLB_KINDS][X86_TLB_SIZE / 512];
 	unsigned touched_count;
 	struct x86_code_map map;
 };
