@@ -9,10 +9,10 @@ t memory "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)"
 t date "$(date +%s)"
 t cpus "$(grep -c ^processor /proc/cpuinfo)"
 
-# In hundredths of a second, as /proc/uptime counts.
+# In hundredths of a second, as /proc/uptime counts; 089 would be octal.
 centis()
 {
-	tr -d . </proc/uptime | cut -d' ' -f1
+	tr -d . </proc/uptime | cut -d' ' -f1 | sed 's/^0*\(.\)/\1/'
 }
 from=$(centis)
 sleep 1
