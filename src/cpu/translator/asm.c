@@ -254,13 +254,6 @@ uint8_t *asm_jmp8(struct xl_asm *a)
 	return a->w - 1;
 }
 
-uint8_t *asm_jcc8(struct xl_asm *a, unsigned cond)
-{
-	asm_u8(a, 0x70 | cond);
-	asm_u8(a, 0);
-	return a->w - 1;
-}
-
 void asm_land8(struct xl_asm *a, uint8_t *mark)
 {
 	if (!a->full)

@@ -100,7 +100,6 @@ void asm_patch(uint8_t *site, ptrdiff_t rx_delta, const uint8_t *target);
 /* Short forward jumps: asm_jrcxz returns a mark for asm_land8. */
 uint8_t *asm_jrcxz(struct xl_asm *a);
 uint8_t *asm_jmp8(struct xl_asm *a);
-uint8_t *asm_jcc8(struct xl_asm *a, unsigned cond);
 void asm_land8(struct xl_asm *a, uint8_t *mark);
 
 #endif

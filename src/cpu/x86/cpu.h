@@ -163,7 +163,7 @@ struct x86_cpu {
 	uint8_t activity;   /* enum x86_activity */
 
 	/* --- Control ---------------------------------------------------- */
-	uint64_t cr0, cr2, cr3, cr4, cr8_unused;
+	uint64_t cr0, cr2, cr3, cr4;
 	uint64_t xcr0;
 	uint64_t dr[8];	    /* dr[4], dr[5] unused */
 	struct x86_dtr gdtr, idtr;
@@ -287,7 +287,6 @@ struct x86_debug {
 	} watch[16];
 	unsigned watch_count;
 	uint64_t watch_hit; /* address that stopped the vCPU */
-	bool (*unused)(void);
 };
 
 /* --- cpu.c --------------------------------------------------------------- */
