@@ -1,7 +1,7 @@
 #!/bin/sh
 # imports.sh - fails on an include that goes up.
 #
-# base <- mem <- {cpu, dev, block, net} <- machine <- state <- vmm
+# base <- {mem, block, net} <- {cpu, dev} <- machine <- state <- vmm
 #	<- {daemon, cli}
 #
 # A directory may include itself and any of a lower rank, but no sibling.
@@ -12,7 +12,8 @@ grep -rnE --include='*.[ch]' --include='*.S' '^[[:space:]]*#[[:space:]]*include 
 awk '
 BEGIN {
 	rank["base"] = 0; rank["mem"] = 1
-	rank["cpu"] = rank["dev"] = rank["block"] = rank["net"] = 2
+	rank["block"] = rank["net"] = 1
+	rank["cpu"] = rank["dev"] = 2
 	rank["machine"] = 3; rank["state"] = 4; rank["vmm"] = 5
 	rank["daemon"] = rank["cli"] = 6
 }

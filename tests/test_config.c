@@ -181,6 +181,61 @@ static void overlong_string_is_refused(void **state)
 	test_free(s);
 }
 
+/* --- Lists ---------------------------------------------------------------- */
+
+static void list_entries_are_read_and_written(void **state)
+{
+	static const char text[] =
+		"{\"disk\": [\"a,,b.img,format=qcow2,readonly\","
+		"            {\"file\": \"c\", \"bps\": \"1M\"}],"
+		" \"net\": \"switch:lan,vlan=7\","
+		" \"p\": [\"8080:80\", \"5353:53/udp\"]}";
+	struct vm_config c, again;
+	json_t *j;
+
+	assert_int_equal(config_read(&c, text, NULL), 0);
+	j = vm_config_to_json(&c);
+	assert_int_equal(vm_config_from_json(&again, j, NULL), 0);
+	json_decref(j);
+	assert_int_equal(again.disk_count, 2);
+	assert_string_equal(again.disks[0].file, "a,b.img");
+	assert_string_equal(again.disks[0].format, "qcow2");
+	assert_true(again.disks[0].readonly);
+	assert_int_equal(again.disks[1].bps, 1 << 20);
+	assert_int_equal(again.net_count, 1);
+	assert_string_equal(again.nets[0].kind, "switch:lan");
+	assert_int_equal(again.nets[0].vlan, 7);
+	assert_int_equal(again.forward_count, 2);
+	assert_string_equal(again.forwards[1], "5353:53/udp");
+	vm_config_free(&c);
+	vm_config_free(&again);
+}
+
+static void bad_list_entries_name_their_option(void **state)
+{
+	static const char *const cases[] = {
+		"{\"disk\": 5}",
+		"{\"disk\": \"\"}",
+		"{\"disk\": \",readonly\"}",
+		"{\"disk\": {\"format\": \"raw\"}}",
+		"{\"disk\": \"a,format=vhd\"}",
+		"{\"disk\": \"a,format\"}",
+		"{\"disk\": \"a,nonsense=1\"}",
+		"{\"disk\": \"a,bps=fast\"}",
+		"{\"disk\": \"a,readonly=maybe\"}",
+		"{\"disk\": [\"a\", [\"b\"]]}",
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct err err = { "" };
+		struct vm_config c;
+
+		assert_int_equal(config_read(&c, cases[i], &err), -EINVAL);
+		assert_non_null(strstr(err.msg, "--disk"));
+		assert_int_equal(c.disk_count, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +245,8 @@ int main(void)
 		cmocka_unit_test(every_key_survives_writing),
 		cmocka_unit_test(bad_values_name_their_option),
 		cmocka_unit_test(overlong_string_is_refused),
+		cmocka_unit_test(list_entries_are_read_and_written),
+		cmocka_unit_test(bad_list_entries_name_their_option),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,7 +9,8 @@ set -eu
 
 packages="gcc libc6-dev make meson ninja-build pkg-config busybox-static
 	libjansson-dev libcmocka-dev libzydis-dev libzstd-dev liblz4-dev
-	liblzma-dev zlib1g-dev libbz2-dev ca-certificates $*"
+	liblzma-dev zlib1g-dev libbz2-dev libslirp-dev liburing-dev
+	libarchive-dev libseccomp-dev libpng-dev ca-certificates $*"
 
 prereqs_missing()
 {

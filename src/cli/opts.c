@@ -64,6 +64,22 @@ static json_t *opts_value(const struct opt *o, const char *s, struct err *err)
 	return NULL;
 }
 
+/* Takes over j. */
+static int opts_append(const struct opt *o, json_t *j, json_t *out,
+		       struct err *err)
+{
+	json_t *list = json_object_get(out, o->name);
+
+	if (!list) {
+		list = json_array();
+		if (json_object_set_new(out, o->name, list))
+			list = NULL;
+	}
+	return json_array_append_new(list, j)
+		       ? err_set(err, ENOMEM, "out of memory")
+		       : 0;
+}
+
 static int opts_one(const struct opt *o, const char *value, json_t *out,
 		    struct err *err)
 {
@@ -71,6 +87,8 @@ static int opts_one(const struct opt *o, const char *value, json_t *out,
 
 	if (!j)
 		return -EINVAL;
+	if (o->kind == OPT_LIST)
+		return opts_append(o, j, out, err);
 	return json_object_set_new(out, o->name, j)
 		       ? err_set(err, ENOMEM, "out of memory")
 		       : 0;
@@ -136,7 +154,8 @@ void opts_help(const struct opt *table, FILE *f)
 	for (; table->name; table++) {
 		if (table->kind == OPT_LATER)
 			continue;
-		snprintf(left, sizeof(left), "--%s%s%s", table->name,
+		snprintf(left, sizeof(left), "%s%s%s%s",
+			 table->name[1] ? "--" : "-", table->name,
 			 table->arg ? " " : "", table->arg ? table->arg : "");
 		fprintf(f, "  %-24s %s\n", left, table->help);
 	}

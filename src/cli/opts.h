@@ -16,6 +16,7 @@
 enum opt_kind {
 	OPT_FLAG,   /* no argument; true */
 	OPT_STRING, /* as it is */
+	OPT_LIST,   /* the same, given many times: an array */
 	OPT_COUNT,  /* whole number */
 	OPT_SECONDS,
 	/*

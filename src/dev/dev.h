@@ -80,6 +80,11 @@ struct dev {
 	unsigned instance;
 	void (*reset)(struct dev *dev); /* power-on state; vCPUs are stopped */
 	void (*walk)(struct dev *dev, struct walk *w); /* vCPUs are stopped */
+	/*
+	 * vCPUs are stopped: returns when no I/O of the device is in flight,
+	 * before its state is walked.  NULL: none ever is.
+	 */
+	void (*drain)(struct dev *dev);
 	void (*free)(struct dev *dev);
 	struct dev *next; /* the board's list, in creation order */
 };

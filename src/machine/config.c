@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/config_list.h"
 #include "mem/mem.h"
 
 #define CONFIG_TIMEOUT_MAX 1e9 /* seconds: 30 years */
@@ -55,6 +56,9 @@ static const struct config_field config_fields[] = {
 	CONFIG_FIELD("trace-filter", CONFIG_STRING, trace_filter),
 	CONFIG_FIELD("gdb", CONFIG_STRING, gdb),
 	CONFIG_FIELD("gdb-wait", CONFIG_BOOL, gdb_wait),
+	CONFIG_FIELD("firmware", CONFIG_STRING, firmware),
+	CONFIG_FIELD("nvram", CONFIG_STRING, nvram),
+	CONFIG_FIELD("cdrom", CONFIG_STRING, cdrom),
 };
 
 #define CONFIG_FIELDS (sizeof(config_fields) / sizeof(config_fields[0]))
@@ -86,6 +90,7 @@ void vm_config_free(struct vm_config *c)
 			free(*(char **)p);
 	}
 	free(c->console_file);
+	config_list_free(c);
 	vm_config_init(c);
 }
 
@@ -310,12 +315,14 @@ int vm_config_from_json(struct vm_config *c, const json_t *j, struct err *err)
 	json_object_foreach((json_t *)j, key, value)
 	{
 		f = config_find(key);
-		if (f)
+		if (config_list_has(key))
+			rc = config_list_get(c, key, value, err);
+		else if (f)
 			rc = config_get(c, f, value, err);
 		else
 			rc = err_set(err, EINVAL, "there is no such option");
 		if (rc) {
-			err_prefix(err, "--%.32s", key);
+			err_prefix(err, "%s%.32s", key[1] ? "--" : "-", key);
 			vm_config_free(c);
 			return rc;
 		}
@@ -374,5 +381,7 @@ json_t *vm_config_to_json(const struct vm_config *c)
 		if (value)
 			json_object_set_new(j, config_fields[i].key, value);
 	}
+	if (j)
+		config_list_put(c, j);
 	return j;
 }

@@ -15,6 +15,39 @@
 
 enum vm_console { VM_CONSOLE_STDIO, VM_CONSOLE_NONE, VM_CONSOLE_FILE };
 
+#define VM_DISKS_MAX 24
+#define VM_NETS_MAX  8
+#define VM_LIST_MAX  64
+
+/* --disk FILE[,format=raw|qcow2|vmdk][,readonly][,KEY=VALUE]... */
+struct vm_disk {
+	char *file;
+	char *format; /* NULL: by content */
+	bool readonly;
+	char *bus;    /* "virtio" (NULL), "ahci" */
+	char *cache;  /* "writeback" (NULL), "none", "writethrough", "unsafe" */
+	bool discard; /* give discarded space back to the host */
+	uint64_t bps, iops, bps_burst, iops_burst; /* 0: no limit */
+	uint64_t queues; /* 0: one a vCPU, at most 4 */
+	char *fault;     /* rules of the fault filter, for tests */
+};
+
+/*
+ * --net nat|none|switch:NAME|tap:DEVICE[,KEY=VALUE]...  Given once or more.
+ */
+struct vm_net {
+	char *kind;           /* as above, with its name */
+	char *mac;            /* NULL: made from the guest's name */
+	char *nic;            /* "virtio" (NULL), "e1000" */
+	uint64_t vlan;        /* switch: access VLAN */
+	char *trunk;          /* switch: "10+20+30" */
+	uint64_t rate, burst; /* bytes a second, bucket */
+	uint64_t queues;
+	char *pcap;
+	char *fault;
+	bool mirror;
+};
+
 /* Strings are owned by the config; NULL: not given. */
 struct vm_config {
 	char *name;
@@ -33,6 +66,17 @@ struct vm_config {
 	char *trace_filter; /* comma list: insn, event, port, mmio, ... */
 	char *gdb;          /* [ADDR:]PORT */
 	bool gdb_wait;      /* stop before the first instruction */
+	char *firmware;     /* "bios", "uefi" or a file */
+	char *nvram;        /* file of the firmware's variables */
+	char *cdrom;        /* file */
+	struct vm_disk *disks;
+	unsigned disk_count;
+	struct vm_net *nets; /* none: no network card */
+	unsigned net_count;
+	char **forwards; /* -p [ADDR:]HOSTPORT:GUESTPORT[/udp] */
+	unsigned forward_count;
+	char **volumes; /* -v HOSTDIR:TAG[:ro] */
+	unsigned volume_count;
 };
 
 /* Defaults: 512M, 1 CPU, engine NULL (auto), console on stdio. */
@@ -46,6 +90,11 @@ json_t *vm_config_to_json(const struct vm_config *c);
  * for vm_parse_size(); "console" is "stdio", "none" or a file's name.
  */
 int vm_config_from_json(struct vm_config *c, const json_t *j, struct err *err);
+/*
+ * Lists ("disk", "net", "p", "v") are arrays, or one entry alone; an entry is
+ * a string as on the command line, or (disk, net) an object of its keys with
+ * "file" or "kind" for what comes first.
+ */
 /* "512M", "1G", "262144K", "1073741824": bytes; -EINVAL with a sentence. */
 int vm_parse_size(const char *s, uint64_t *out, struct err *err);
 
