@@ -1,4 +1,4 @@
-/* mem.c - guest RAM; see mem.h.  MMIO and ports: bus.c. */
+/* mem.c - guest RAM; see mem.h.  Windows: window.c, MMIO: bus.c. */
 #include "mem/mem.h"
 
 #include <errno.h>
@@ -58,7 +58,7 @@ static void *mem_reserve(uint64_t len, int flags, int fd)
 static int mem_open_file(struct mem *m)
 {
 	m->fd = memfd_create("hostel-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (m->fd < 0 || ftruncate(m->fd, (off_t)m->ram_bytes) ||
+	if (m->fd < 0 || ftruncate(m->fd, (off_t)m->file_bytes) ||
 	    fcntl(m->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
 		return -errno;
 	return 0;
@@ -71,13 +71,13 @@ static int mem_map_ram(struct mem *m)
 
 	if (rc)
 		return rc;
-	p = mem_reserve(m->ram_bytes, MAP_SHARED, m->fd);
+	p = mem_reserve(m->file_bytes, MAP_SHARED, m->fd);
 	if (p == MAP_FAILED)
 		return -errno;
 	m->ram = p;
 	/* A core dump of ours is not to hold the guest's secrets. */
-	madvise(p, m->ram_bytes, MADV_DONTDUMP);
-	p = mem_reserve(m->ram_bytes >> MEM_PAGE_SHIFT,
+	madvise(p, m->file_bytes, MADV_DONTDUMP);
+	p = mem_reserve(m->file_bytes >> MEM_PAGE_SHIFT,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	if (p == MAP_FAILED)
 		return -errno;
@@ -97,6 +97,8 @@ int mem_new(struct mem **out, uint64_t ram_bytes, struct err *err)
 		return err_set(err, ENOMEM, "no memory for a guest");
 	m->fd = -1;
 	m->ram_bytes = ram_bytes;
+	m->file_bytes = ram_bytes + MEM_WINDOW_BYTES;
+	mem_shadow_init(m);
 	m->low_bytes = ram_bytes < MEM_HOLE_BASE ? ram_bytes : MEM_HOLE_BASE;
 	rc = mem_map_ram(m);
 	if (rc) {
@@ -114,9 +116,9 @@ void mem_free(struct mem *m)
 		return;
 	bus_free(&m->bus);
 	if (m->page_flags)
-		munmap(m->page_flags, m->ram_bytes >> MEM_PAGE_SHIFT);
+		munmap(m->page_flags, m->file_bytes >> MEM_PAGE_SHIFT);
 	if (m->ram)
-		munmap(m->ram, m->ram_bytes);
+		munmap(m->ram, m->file_bytes);
 	if (m->fd >= 0)
 		close(m->fd);
 	free(m);
@@ -142,31 +144,50 @@ int mem_ram_fd(const struct mem *m)
 	return m->fd;
 }
 
-/* Offset of gpa in the file, with *left bytes of its range from there on. */
-static bool mem_offset(const struct mem *m, uint64_t gpa, uint64_t *offset,
-		       uint64_t *left)
+/* Low RAM as far as it is plain: to the shadow range, if that is not. */
+static void mem_find_low(const struct mem *m, uint64_t gpa, struct mem_place *p)
+{
+	bool short_of = gpa < MEM_SHADOW_BASE && m->shadowed;
+	uint64_t end = short_of ? MEM_SHADOW_BASE : m->low_bytes;
+
+	*p = (struct mem_place){ gpa, end - gpa, true };
+}
+
+bool mem_find(const struct mem *m, uint64_t gpa, struct mem_place *p)
 {
 	uint64_t high = gpa - MEM_HOLE_END;
 
 	if (gpa < m->low_bytes) {
-		*offset = gpa;
-		*left = m->low_bytes - gpa;
+		if (m->shadowed &&
+		    gpa - MEM_SHADOW_BASE < MEM_SHADOW_END - MEM_SHADOW_BASE)
+			return mem_find_shadow(m, gpa, p);
+		mem_find_low(m, gpa, p);
 		return true;
 	}
 	if (gpa < MEM_HOLE_END || high >= m->ram_bytes - m->low_bytes)
-		return false;
-	*offset = m->low_bytes + high;
-	*left = m->ram_bytes - *offset;
+		return mem_find_window(m, gpa, p);
+	p->offset = m->low_bytes + high;
+	p->left = m->ram_bytes - p->offset;
+	p->writable = true;
 	return true;
 }
 
 void *mem_host(struct mem *m, uint64_t gpa, uint64_t len)
 {
-	uint64_t offset, left;
+	struct mem_place p;
 
-	if (!mem_offset(m, gpa, &offset, &left) || len > left)
+	if (!mem_find(m, gpa, &p) || len > p.left || !p.writable)
 		return NULL;
-	return m->ram + offset;
+	return m->ram + p.offset;
+}
+
+const void *mem_host_read(struct mem *m, uint64_t gpa, uint64_t len)
+{
+	struct mem_place p;
+
+	if (!mem_find(m, gpa, &p) || len > p.left)
+		return NULL;
+	return m->ram + p.offset;
 }
 
 uint64_t mem_touched_bytes(const struct mem *m)
@@ -183,11 +204,16 @@ uint8_t *mem_page_flags(struct mem *m)
 
 uint64_t mem_page(const struct mem *m, uint64_t gpa)
 {
-	uint64_t offset, left;
+	struct mem_place p;
 
-	if (!mem_offset(m, gpa, &offset, &left))
+	if (!mem_find(m, gpa, &p))
 		return UINT64_MAX;
-	return offset >> MEM_PAGE_SHIFT;
+	return p.offset >> MEM_PAGE_SHIFT;
+}
+
+uint64_t mem_page_count(const struct mem *m)
+{
+	return m->file_bytes >> MEM_PAGE_SHIFT;
 }
 
 /* --- Copies --------------------------------------------------------------- */
@@ -198,7 +224,7 @@ int mem_read(struct mem *m, uint64_t gpa, void *buf, size_t len)
 
 	if (!len)
 		return 0;
-	p = mem_host(m, gpa, len);
+	p = mem_host_read(m, gpa, len);
 	if (!p)
 		return -EFAULT;
 	memcpy(buf, p, len);
@@ -237,13 +263,13 @@ static void mem_zero_at(struct mem *m, uint64_t offset, uint64_t len)
 
 int mem_zero(struct mem *m, uint64_t gpa, uint64_t len)
 {
-	uint64_t offset, left;
+	struct mem_place p;
 
 	if (!len)
 		return 0;
-	if (!mem_offset(m, gpa, &offset, &left) || len > left)
+	if (!mem_find(m, gpa, &p) || len > p.left || !p.writable)
 		return -EFAULT;
-	mem_zero_at(m, offset, len);
+	mem_zero_at(m, p.offset, len);
 	mem_written(m, gpa, len);
 	return 0;
 }
@@ -261,14 +287,14 @@ void mem_set_code_hook(struct mem *m, mem_code_hook *hook, void *opaque)
  */
 void mem_written(struct mem *m, uint64_t gpa, uint64_t len)
 {
-	uint64_t offset, left;
+	struct mem_place p;
 	bool code = false;
 
-	if (!len || !mem_offset(m, gpa, &offset, &left) || len > left)
+	if (!len || !mem_find(m, gpa, &p) || len > p.left)
 		return;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	for (uint64_t page = offset >> MEM_PAGE_SHIFT;
-	     page <= (offset + len - 1) >> MEM_PAGE_SHIFT; page++) {
+	for (uint64_t page = p.offset >> MEM_PAGE_SHIFT;
+	     page <= (p.offset + len - 1) >> MEM_PAGE_SHIFT; page++) {
 		uint8_t *flags = &m->page_flags[page];
 		uint8_t f = __atomic_load_n(flags, __ATOMIC_RELAXED);
 

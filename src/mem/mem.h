@@ -9,6 +9,9 @@
  *	0xc0000000 .. 0x100000000  the PCI hole: MMIO only
  *	0x100000000 ..             RAM ("high"): what did not fit below
  *
+ * Beside RAM there is memory of devices ("windows": ROM, flash, frame
+ * buffers), and 0xa0000..0x100000 can be given to it, see below.
+ *
  * Everything the guest controls enters through here, once checked.
  * Regions are mapped while the machine is built (one thread, no vCPU
  * running); dispatch is lock-free and reentrant: each device locks itself.
@@ -72,8 +75,10 @@ int mem_zero(struct mem *m, uint64_t gpa, uint64_t len);
 #define MEM_PAGE_WRITTEN 0x02 /* some vCPU may hold a writable TLB entry */
 #define MEM_PAGE_DIRTY   0x04 /* dirty log, for migration and screens */
 uint8_t *mem_page_flags(struct mem *m);
-/* Index of a RAM page; UINT64_MAX if gpa is not RAM. */
+/* Index of a page of RAM or of a window; UINT64_MAX if gpa is neither. */
 uint64_t mem_page(const struct mem *m, uint64_t gpa);
+/* Indices are below this. */
+uint64_t mem_page_count(const struct mem *m);
 
 /*
  * Engines that cache code register here; mem_written() (called by mem_write()
@@ -84,6 +89,89 @@ uint64_t mem_page(const struct mem *m, uint64_t gpa);
 typedef void mem_code_hook(void *opaque, uint64_t gpa, uint64_t len);
 void mem_set_code_hook(struct mem *m, mem_code_hook *hook, void *opaque);
 void mem_written(struct mem *m, uint64_t gpa, uint64_t len);
+
+/* --- Windows: memory that is not RAM ----------------------------------- */
+
+/*
+ * A window is memory of a device that the guest reads, and perhaps writes,
+ * without the device's noticing: a ROM, flash in its reading mode, a frame
+ * buffer.  It lies behind RAM in the memory file, has page flags as RAM has,
+ * and engines run code from it as from RAM.  Devices' DMA reaches only those
+ * that can be written.
+ *
+ * How a place is accessed:
+ *	MEM_DEVICE	every access goes to the MMIO region there, if any
+ *	MEM_ROM		reads and fetches are memory, writes go to MMIO
+ *	MEM_RW		plain memory
+ *
+ * Windows are made while the machine is built.  They are moved and change how
+ * they are accessed at any time, in any thread, also a vCPU's during an
+ * access: what is in the TLB of other vCPUs goes at their next look at
+ * `pending`.  Where several cover an address, the first made counts, and RAM
+ * before them.
+ */
+enum mem_how { MEM_DEVICE = 0, MEM_ROM = 1, MEM_RW = 3 };
+
+#define MEM_NOWHERE UINT64_MAX
+/* All windows together. */
+#define MEM_WINDOW_BYTES (40ull << 20)
+#define MEM_WINDOWS_MAX	 16
+
+struct mem_window;
+
+/*
+ * size: whole pages.  The memory is zero; the window is nowhere.  -ENOSPC: no
+ * room.  It lives as long as m.
+ */
+int mem_window_new(struct mem *m, uint64_t size, struct mem_window **out);
+/* The same memory once more, from offset on, at another place. */
+int mem_window_alias(struct mem *m, const struct mem_window *of,
+		     uint64_t offset, uint64_t size, struct mem_window **out);
+/* For the owner's own reads and writes; the guest may look meanwhile. */
+uint8_t *mem_window_host(struct mem *m, const struct mem_window *w);
+uint64_t mem_window_size(const struct mem_window *w);
+/* gpa: of a page, or MEM_NOWHERE. */
+void mem_window_set(struct mem *m, struct mem_window *w, uint64_t gpa,
+		    enum mem_how how);
+/* The owner changed its bytes: engines forget code of them, at any alias. */
+void mem_window_written(struct mem *m, const struct mem_window *w,
+			uint64_t offset, uint64_t len);
+
+/*
+ * What [gpa, gpa+size) in 0xa0000..0x100000 is, in multiples of 16 KiB: RAM
+ * (at first), RAM that cannot be written (how MEM_ROM), or, with w, that
+ * window's bytes from offset on.  -EINVAL on other places.
+ */
+#define MEM_SHADOW_BASE 0xa0000ull
+#define MEM_SHADOW_END	0x100000ull
+#define MEM_SHADOW_UNIT 0x4000ull
+int mem_shadow(struct mem *m, uint64_t gpa, uint64_t size,
+	       const struct mem_window *w, uint64_t offset, enum mem_how how);
+
+/*
+ * Like mem_host(), but also memory that the guest cannot write; mem_read()
+ * reads it, too.
+ */
+const void *mem_host_read(struct mem *m, uint64_t gpa, uint64_t len);
+
+/* All that is memory now, in ascending order, nothing twice: for engines
+ * that map it themselves.  Returns how many, at most MEM_SLOTS_MAX. */
+#define MEM_SLOTS_MAX 48
+struct mem_slot {
+	uint64_t gpa, size;
+	uint8_t *host;
+	bool readonly;
+};
+unsigned mem_slots(struct mem *m, struct mem_slot out[MEM_SLOTS_MAX]);
+
+/*
+ * Called when what lies at [gpa, gpa+len) changes, in the changing thread:
+ * before (done false: forget code of the range) and after (done: forget
+ * translations).  One engine is there to listen; NULL removes it.
+ */
+typedef void mem_remap_hook(void *opaque, uint64_t gpa, uint64_t len,
+			    bool done);
+void mem_set_remap_hook(struct mem *m, mem_remap_hook *hook, void *opaque);
 
 /* --- MMIO and ports -------------------------------------------------- */
 

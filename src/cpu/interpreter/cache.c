@@ -389,12 +389,14 @@ static void cache_append(struct block *b, unsigned bytes)
 static bool cache_decode(struct x86_cpu *cpu, struct block *b, unsigned room)
 {
 	unsigned at = b->gpa & MEM_PAGE_MASK;
-	const uint8_t *page = mem_host(cpu->mem, b->gpa - at, MEM_PAGE_SIZE);
+	const uint8_t *page = mem_host_read(cpu->mem, b->gpa - at, MEM_PAGE_SIZE);
 	uint8_t bytes[X86_INSN_MAX];
 	enum x86_decode_result r;
 	struct x86_insn *insn;
 	unsigned n;
 
+	if (!page)
+		return false; /* taken away meanwhile: mem.h, windows */
 	if (room > MEM_PAGE_SIZE - at)
 		room = MEM_PAGE_SIZE - at;
 	while (b->count < CACHE_BLOCK_MAX && b->bytes < room) {
@@ -425,12 +427,12 @@ static bool cache_decode_split(struct x86_cpu *cpu, struct block *b,
 {
 	unsigned here = MEM_PAGE_SIZE - (b->gpa & MEM_PAGE_MASK);
 	unsigned n = room < X86_INSN_MAX ? room : X86_INSN_MAX;
-	const uint8_t *p = mem_host(cpu->mem, b->gpa, here);
-	const uint8_t *q = mem_host(cpu->mem, b->gpa2, MEM_PAGE_SIZE);
+	const uint8_t *p = mem_host_read(cpu->mem, b->gpa, here);
+	const uint8_t *q = mem_host_read(cpu->mem, b->gpa2, MEM_PAGE_SIZE);
 	uint8_t bytes[X86_INSN_MAX];
 	enum x86_decode_result r;
 
-	if (n <= here)
+	if (n <= here || !p || !q)
 		return false;
 	memcpy(bytes, p, here);
 	memcpy(bytes + here, q, n - here);
@@ -592,8 +594,8 @@ struct block *cache_find(struct cache *c, struct x86_cpu *cpu,
 		  b->gpa2 == x86_fetch_gpa(cpu, fetch_next_page(cpu, linear))))
 		return cache_in_limit(cpu, b) ? b : NULL;
 	gpa2 = cache_second_page(cpu, gpa);
-	if (!mem_host(cpu->mem, gpa, 1) ||
-	    (gpa2 != FETCH_NO_PAGE && !mem_host(cpu->mem, gpa2, 1)))
+	if (!mem_host_read(cpu->mem, gpa, 1) ||
+	    (gpa2 != FETCH_NO_PAGE && !mem_host_read(cpu->mem, gpa2, 1)))
 		return NULL;
 	if (b) /* its second page lies elsewhere now */
 		cache_forget(c, b);

@@ -47,11 +47,11 @@ unsigned fetch_within_limit(const struct x86_cpu *cpu, uint64_t rip)
 	return left < MEM_PAGE_SIZE ? (unsigned)left : MEM_PAGE_SIZE;
 }
 
-/* Code in a device's memory (a ROM, say) is read byte by byte. */
+/* Code in a device's registers is read byte by byte. */
 static void fetch_bytes(struct x86_cpu *cpu, uint64_t gpa, uint8_t *buf,
 			unsigned len)
 {
-	const void *host = mem_host(cpu->mem, gpa, len);
+	const void *host = mem_host_read(cpu->mem, gpa, len);
 	unsigned i;
 
 	if (host) {

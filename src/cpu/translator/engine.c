@@ -112,16 +112,17 @@ static struct xl_page *xl_next_page(struct xl *x, const struct xl_page *page,
 	*bytes = NULL;
 	if (gpa == UINT64_MAX)
 		return NULL;
-	*bytes = mem_host(x->cpu->mem, gpa, MEM_PAGE_SIZE);
+	*bytes = mem_host_read(x->cpu->mem, gpa, MEM_PAGE_SIZE);
 	if (!*bytes)
 		return NULL;
 	return xl_page_get(x, linear, gpa, page->mode & ~XL_MODE_SINGLE);
 }
 
+/* bytes: the page's, which stay where they are whatever lies there later. */
 static struct xl_block *xl_make_block(struct xl *x, struct xl_page *page,
-				      unsigned offset)
+				      const uint8_t *bytes, unsigned offset)
 {
-	const uint8_t *bytes, *next_bytes = NULL;
+	const uint8_t *next_bytes = NULL;
 	struct xl_page *next = NULL;
 
 	/* The most that a block's instructions can span. */
@@ -131,7 +132,6 @@ static struct xl_block *xl_make_block(struct xl *x, struct xl_page *page,
 			next_bytes = NULL;
 	}
 	x86_hold_code(x->cpu, page->gpa, x->cpu->index);
-	bytes = mem_host(x->cpu->mem, page->gpa, MEM_PAGE_SIZE);
 	return xl_translate(x, page, offset, bytes, next, next_bytes);
 }
 
@@ -143,10 +143,13 @@ static struct xl_block *xl_lookup(struct xl *x)
 	uint32_t single = x->single_next ? XL_MODE_SINGLE : 0;
 	struct xl_block *b = NULL;
 	struct xl_page *page;
+	const uint8_t *bytes;
 
 	x->single_next = false;
-	if (gpa == UINT64_MAX ||
-	    !mem_host(cpu->mem, gpa & ~MEM_PAGE_MASK, MEM_PAGE_SIZE))
+	if (gpa == UINT64_MAX)
+		return NULL;
+	bytes = mem_host_read(cpu->mem, gpa & ~MEM_PAGE_MASK, MEM_PAGE_SIZE);
+	if (!bytes)
 		return NULL;
 	xl_watch_mode(x);
 	while (!b) {
@@ -156,7 +159,7 @@ static struct xl_block *xl_lookup(struct xl *x)
 		if (page)
 			b = xl_find(x, page, gpa & MEM_PAGE_MASK);
 		if (page && !b)
-			b = xl_make_block(x, page, gpa & MEM_PAGE_MASK);
+			b = xl_make_block(x, page, bytes, gpa & MEM_PAGE_MASK);
 		if (!b)
 			xl_flush(x);
 	}

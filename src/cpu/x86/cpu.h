@@ -187,6 +187,7 @@ struct x86_cpu {
 	atomic_uint sipi_vector; /* shared */
 	atomic_int wait_word;	 /* shared: futex for halted vCPUs (run.c) */
 	atomic_bool running;	 /* shared: inside run(), see sync.h */
+	pthread_t thread;	 /* while running */
 	atomic_uint sync_seen;	 /* shared: xm->sync_count answered so far */
 	/*
 	 * Data and I/O breakpoints (DR0-3) that the current instruction hit:

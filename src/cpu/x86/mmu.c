@@ -27,7 +27,8 @@
 #include "cpu/x86/paging.h"
 #include "cpu/x86/segment.h"
 
-enum mmu_what { MMU_RAM, MMU_CODE, MMU_WATCHED, MMU_DEVICE };
+/* ROM: memory for reading; writes are the device's. */
+enum mmu_what { MMU_RAM, MMU_CODE, MMU_WATCHED, MMU_ROM, MMU_DEVICE };
 
 struct mmu_page {
 	enum mmu_what what;
@@ -69,13 +70,29 @@ static bool mmu_page_watched(const struct x86_cpu *cpu, uint64_t linear)
 /* Marks the page as written before its flags are looked at: see sync.c. */
 static bool mmu_may_write(struct x86_cpu *cpu, uint64_t gpa)
 {
-	uint8_t *flags = &mem_page_flags(cpu->mem)[mem_page(cpu->mem, gpa)];
+	uint64_t page = mem_page(cpu->mem, gpa);
 	uint8_t want = MEM_PAGE_WRITTEN | MEM_PAGE_DIRTY;
-	uint8_t seen = __atomic_load_n(flags, __ATOMIC_SEQ_CST);
+	uint8_t *flags, seen;
 
+	if (page == UINT64_MAX)
+		return false; /* a window that was taken away meanwhile */
+	flags = &mem_page_flags(cpu->mem)[page];
+	seen = __atomic_load_n(flags, __ATOMIC_SEQ_CST);
 	if ((seen & want) != want)
 		seen = __atomic_fetch_or(flags, want, __ATOMIC_SEQ_CST);
 	return !(seen & MEM_PAGE_CODE);
+}
+
+/* The page's bytes; NULL: a device's registers. */
+static uint8_t *mmu_page_of(struct x86_cpu *cpu, uint64_t gpa, bool *writable)
+{
+	uint8_t *page = mem_host(cpu->mem, gpa & ~MEM_PAGE_MASK, MEM_PAGE_SIZE);
+
+	*writable = page;
+	if (page)
+		return page;
+	return (uint8_t *)(uintptr_t)mem_host_read(
+		cpu->mem, gpa & ~MEM_PAGE_MASK, MEM_PAGE_SIZE);
 }
 
 /* What lies at linear; plain RAM goes into the TLB. False: page fault. */
@@ -84,6 +101,7 @@ static bool mmu_translate(struct x86_cpu *cpu, uint64_t linear, unsigned kind,
 {
 	struct page_access a = mmu_access(kind);
 	struct page_result r;
+	bool writable;
 	uint8_t *page;
 
 	cpu->tlb_miss_count++;
@@ -92,10 +110,12 @@ static bool mmu_translate(struct x86_cpu *cpu, uint64_t linear, unsigned kind,
 		return false;
 	}
 	p->gpa = r.gpa;
-	page = mem_host(cpu->mem, r.gpa & ~MEM_PAGE_MASK, MEM_PAGE_SIZE);
+	page = mmu_page_of(cpu, r.gpa, &writable);
 	p->host = page ? page + (r.gpa & MEM_PAGE_MASK) : NULL;
 	if (!page) {
 		p->what = MMU_DEVICE;
+	} else if (a.write && !writable) {
+		p->what = MMU_ROM;
 	} else if (mmu_page_watched(cpu, linear)) {
 		p->what = MMU_WATCHED;
 	} else if (a.write && !mmu_may_write(cpu, r.gpa)) {
@@ -109,7 +129,7 @@ static bool mmu_translate(struct x86_cpu *cpu, uint64_t linear, unsigned kind,
 			tlb_note_large(&cpu->tlb, linear, 21);
 			tlb_note_large(&cpu->tlb, linear, 30);
 		}
-		if (!a.write && r.writable && !cpu->write_hook &&
+		if (!a.write && r.writable && writable && !cpu->write_hook &&
 		    mmu_may_write(cpu, r.gpa))
 			tlb_insert(cpu, kind | 1, linear, page, r.global);
 	}
@@ -278,7 +298,7 @@ static void mmu_write_piece(struct x86_cpu *cpu, uint64_t linear,
 {
 	unsigned n, at;
 
-	if (p->what == MMU_DEVICE) {
+	if (p->what >= MMU_ROM) {
 		for (at = 0; at < len; at += n) {
 			uint64_t v = 0;
 
@@ -506,7 +526,7 @@ void *x86_rmw_begin(struct x86_cpu *cpu, struct x86_rmw *r, uint64_t linear,
 		mmu_translate_or_raise(cpu, linear + mmu_in_page(linear, size),
 				       kind, &q);
 	mmu_check_aligned(cpu, linear, size, kind);
-	if (mmu_in_page(linear, size) == size && p.what != MMU_DEVICE) {
+	if (mmu_in_page(linear, size) == size && p.what < MMU_ROM) {
 		if (p.what == MMU_WATCHED)
 			mmu_note_breakpoints(cpu, linear, size, true);
 		if (p.what != MMU_RAM && mmu_is_code(cpu, p.gpa))

@@ -10,15 +10,17 @@ struct walk_rights {
 #define PTE_ADDR_MASK (((1ull << X86_PHYS_BITS) - 1) & ~0xfffull)
 #define PTE_RESERVED  (((1ull << 52) - 1) & ~((1ull << X86_PHYS_BITS) - 1))
 
-/* Entries outside RAM read as an empty bus does, and cannot be updated. */
+/* Entries outside memory read as an empty bus does; those in ROM, as outside,
+ * cannot be updated. */
 static uint64_t pte_read(struct x86_cpu *cpu, uint64_t gpa, unsigned size)
 {
-	void *p = mem_host(cpu->mem, gpa, size);
+	const void *p = mem_host_read(cpu->mem, gpa, size);
 
 	if (!p)
 		return size == 8 ? UINT64_MAX : UINT32_MAX;
-	return size == 8 ? __atomic_load_n((uint64_t *)p, __ATOMIC_RELAXED)
-			 : __atomic_load_n((uint32_t *)p, __ATOMIC_RELAXED);
+	return size == 8
+		       ? __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED)
+		       : __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED);
 }
 
 /* A and D live in the low byte. False: the entry changed under us. */

@@ -39,6 +39,7 @@ void x86_sync_answer(struct x86_cpu *cpu)
 
 void x86_sync_enter(struct x86_cpu *cpu)
 {
+	cpu->thread = pthread_self();
 	atomic_store(&cpu->running, true);
 	if (atomic_load(&cpu->sync_seen) != atomic_load(&cpu->xm->sync_count))
 		x86_sync_answer(cpu);
@@ -100,7 +101,7 @@ static void sync_shoot_down(struct x86_cpu *cpu, uint64_t gpa)
 
 static size_t sync_pages_of(const struct x86_machine *xm)
 {
-	return mem_ram_bytes(xm->mem) / MEM_PAGE_SIZE;
+	return mem_page_count(xm->mem);
 }
 
 static size_t sync_bitmap_bytes(const struct x86_machine *xm)
@@ -116,8 +117,58 @@ static void *sync_map(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/* --- Memory that changes its place ----------------------------------------
+ */
+
+/* The vCPU whose thread this is; NULL: another thread. */
+static struct x86_cpu *sync_self(struct x86_machine *xm)
+{
+	pthread_t self = pthread_self();
+
+	for (unsigned i = 0; i < xm->cpu_count; i++) {
+		struct x86_cpu *cpu = xm->cpus ? xm->cpus[i] : NULL;
+
+		if (cpu && atomic_load(&cpu->running) &&
+		    pthread_equal(cpu->thread, self))
+			return cpu;
+	}
+	return NULL;
+}
+
+/*
+ * Nobody is waited for: the caller may hold a lock that a vCPU waits for.
+ * Counting on by the whole ring makes every vCPU flush all when it answers.
+ */
+static void sync_forget_translations(struct x86_machine *xm)
+{
+	struct x86_cpu *self = sync_self(xm);
+
+	while (atomic_flag_test_and_set(&xm->sync_lock))
+		if (self && atomic_load(&self->pending) & X86_PEND_SYNC)
+			x86_sync_answer(self);
+	atomic_fetch_add(&xm->sync_count, X86_SYNC_RING);
+	atomic_flag_clear(&xm->sync_lock);
+	for (unsigned i = 0; i < xm->cpu_count; i++)
+		if (xm->cpus && xm->cpus[i] && xm->cpus[i] != self)
+			atomic_fetch_or(&xm->cpus[i]->pending, X86_PEND_SYNC);
+	if (self)
+		x86_sync_answer(self);
+}
+
+/* mem_remap_hook */
+static void sync_remap(void *opaque, uint64_t gpa, uint64_t len, bool done)
+{
+	struct x86_machine *xm = opaque;
+
+	if (done)
+		sync_forget_translations(xm);
+	else if (xm->engine_ops && xm->engine_ops->code_written)
+		xm->engine_ops->code_written(xm, gpa, len);
+}
+
 int x86_sync_init(struct x86_machine *xm, struct err *err)
 {
+	mem_set_remap_hook(xm->mem, sync_remap, xm);
 	xm->code_holders = sync_map(sync_pages_of(xm) * sizeof(uint16_t));
 	xm->code_held = sync_map(sync_bitmap_bytes(xm) * (xm->cpu_count + 1));
 	if (xm->code_holders && xm->code_held)
@@ -127,6 +178,7 @@ int x86_sync_init(struct x86_machine *xm, struct err *err)
 
 void x86_sync_free(struct x86_machine *xm)
 {
+	mem_set_remap_hook(xm->mem, NULL, NULL);
 	if (xm->code_holders)
 		munmap(xm->code_holders, sync_pages_of(xm) * sizeof(uint16_t));
 	if (xm->code_held)

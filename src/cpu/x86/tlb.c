@@ -215,7 +215,8 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear)
 
 void x86_tlb_drop_writable(struct x86_cpu *cpu, uint64_t gpa_page)
 {
-	uint64_t host = (uintptr_t)mem_host(cpu->mem, gpa_page, MEM_PAGE_SIZE);
+	uint64_t host =
+		(uintptr_t)mem_host_read(cpu->mem, gpa_page, MEM_PAGE_SIZE);
 	struct x86_tlb *t = &cpu->tlb;
 	unsigned global, i;
 
@@ -233,8 +234,8 @@ void x86_tlb_drop_writable(struct x86_cpu *cpu, uint64_t gpa_page)
 
 void x86_tlb_drop(struct x86_cpu *cpu, unsigned kind, uint64_t linear)
 {
-	tlb_clear(&cpu->tlb, kind * X86_TLB_SIZE +
-				     (linear >> 12 & (X86_TLB_SIZE - 1)));
+	tlb_clear(&cpu->tlb,
+		  kind * X86_TLB_SIZE + (linear >> 12 & (X86_TLB_SIZE - 1)));
 }
 
 void x86_tlb_drop_writable_all(struct x86_cpu *cpu)
