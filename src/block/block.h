@@ -102,6 +102,11 @@ struct block;
  */
 struct block_ops {
 	const char *name; /* "raw", "qcow2", "vmdk", "throttle", ... */
+	/*
+	 * write honours BLOCK_FUA by itself; else block_writev() leaves the
+	 * flag out and flushes afterwards.
+	 */
+	bool fua;
 
 	int (*read)(struct block *b, const struct iovec *iov, int iovcnt,
 		    uint64_t offset, uint64_t length, unsigned flags);
@@ -139,6 +144,11 @@ struct block_ops {
 	/* Rewrites which backing file the image names (no data moves). */
 	int (*set_backing)(struct block *b, const char *file,
 			   const char *format, struct err *err);
+	/*
+	 * Reserves the host's space for a range, which reads as before;
+	 * -EOPNOTSUPP where the host cannot.
+	 */
+	int (*allocate)(struct block *b, uint64_t offset, uint64_t length);
 	/* Flushes what it can, frees opaque; lower nodes are closed after. */
 	void (*close)(struct block *b);
 };
@@ -151,7 +161,13 @@ struct block {
 	struct block *backing; /* read where a format has nothing; or NULL */
 	_Atomic uint64_t size;
 	bool readonly;
-	char *path; /* for sentences; of the file below */
+	/*
+	 * A file of the host, or a filter on one: a write past the end makes
+	 * it longer, a read there gives zeroes.
+	 */
+	bool grows;
+	bool writethrough; /* block_writev() and block_zero() imply FUA */
+	char *path;        /* for sentences; of the file below */
 };
 
 enum block_cache {
@@ -177,6 +193,7 @@ struct block_open {
 	enum block_cache cache;
 	struct block_throttle throttle;
 	const char *fault; /* rules of the fault filter (fault.h); or NULL */
+	const struct block_chain *chain; /* format.c's own: files on top */
 };
 
 #define BLOCK_CHAIN_MAX 64 /* backing files */
@@ -190,9 +207,19 @@ struct block_open {
  */
 int block_open(struct block **out, const struct block_open *how,
 	       struct err *err);
+/*
+ * The same for a file alone, as formats see it in b->file: for the files
+ * that an image has beside the one it was opened by.
+ */
+int block_open_file(struct block **out, const struct block_open *how,
+		    struct err *err);
 /* Closes the node and all below; NULL is fine.  No call may be running. */
 void block_close(struct block *b);
 
+/*
+ * The iovecs together hold `length` bytes.  Outside the size: -EINVAL;
+ * readonly: -EROFS; where the host's disk is full: -ENOSPC.
+ */
 int block_read(struct block *b, void *buf, uint64_t offset, uint64_t length);
 int block_write(struct block *b, const void *buf, uint64_t offset,
 		uint64_t length);
@@ -207,6 +234,10 @@ int block_flush(struct block *b);
 int block_map(struct block *b, uint64_t offset, uint64_t length, bool for_write,
 	      unsigned flags, struct block_extent *out);
 void block_map_done(struct block *b, const struct block_extent *e);
+int block_resize(struct block *b, uint64_t size, struct err *err);
+int block_allocate(struct block *b, uint64_t offset, uint64_t length);
+/* out->backing and out->backing_format are the caller's. */
+int block_get_info(struct block *b, struct block_info *out);
 
 /* --- Formats ------------------------------------------------------------- */
 
