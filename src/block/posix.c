@@ -22,10 +22,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "block/iov.h"
 
-#define POSIX_PARTS  64
-#define POSIX_ZEROES (64u << 10)
+#define POSIX_PARTS    64
+#define POSIX_ZEROES   (64u << 10)
+#define POSIX_TRY_MAX  (256u << 10)
+#define POSIX_SLOW_NS  1000000ull
+#define POSIX_AVOID_NS 100000000ull
 
 static const char posix_zeroes[POSIX_ZEROES]
 	__attribute__((aligned(POSIX_ZEROES)));
@@ -33,10 +37,10 @@ static const char posix_zeroes[POSIX_ZEROES]
 /* --- Transfers ------------------------------------------------------------ */
 
 /* What the kernel says when it will not promise not to block. */
-static bool posix_would_block(struct posix *p, int error)
+static bool posix_would_block(atomic_bool *never, int error)
 {
-	if (error == EOPNOTSUPP || error == ENOTSUP)
-		atomic_store(&p->no_nowait, true);
+	if (error == EOPNOTSUPP)
+		atomic_store(never, true);
 	return error == EAGAIN || error == EOPNOTSUPP;
 }
 
@@ -64,7 +68,7 @@ int posix_read_all(struct block *b, const struct iovec *iov, int iovcnt,
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0 && flags & BLOCK_NOWAIT &&
-		    posix_would_block(p, errno))
+		    posix_would_block(&p->no_nowait_read, errno))
 			return -EAGAIN;
 		if (got < 0)
 			return -errno;
@@ -103,7 +107,7 @@ int posix_write_all(struct block *b, const struct iovec *iov, int iovcnt,
 		if (put < 0 && errno == EINTR)
 			continue;
 		if (put < 0 && flags & BLOCK_NOWAIT &&
-		    posix_would_block(p, errno))
+		    posix_would_block(&p->no_nowait_write, errno))
 			return -EAGAIN;
 		if (put <= 0)
 			return put ? -errno : -ENOSPC;
@@ -119,11 +123,40 @@ static int posix_read(struct block *b, const struct iovec *iov, int iovcnt,
 	struct posix *p = b->opaque;
 
 	/* O_DIRECT waits for the device whatever the flag says. */
-	if (flags & BLOCK_NOWAIT && (p->direct || p->no_nowait))
+	if (flags & BLOCK_NOWAIT && (p->direct || p->no_nowait_read))
 		return -EAGAIN;
 	if (p->direct && !direct_fits(p, iov, iovcnt, offset, length))
 		return direct_read(b, iov, iovcnt, offset, length);
 	return posix_read_all(b, iov, iovcnt, offset, length, flags);
+}
+
+/*
+ * A write to the page cache is a copy, which takes less time than handing it
+ * to another thread: unless the host has too many dirty pages and makes its
+ * writers wait.  ext4 refuses RWF_NOWAIT; then one slow write keeps the next
+ * ones away for a while.
+ */
+static int posix_try_write(struct block *b, const struct iovec *iov, int iovcnt,
+			   uint64_t offset, uint64_t length, unsigned flags)
+{
+	struct posix *p = b->opaque;
+	uint64_t start;
+	int rc;
+
+	if (p->direct || flags & BLOCK_FUA || length > POSIX_TRY_MAX)
+		return -EAGAIN;
+	if (!atomic_load(&p->no_nowait_write)) {
+		rc = posix_write_all(b, iov, iovcnt, offset, length, flags);
+		if (rc != -EAGAIN || !atomic_load(&p->no_nowait_write))
+			return rc;
+	}
+	start = clock_mono_ns();
+	if (p->device || start < atomic_load(&p->slow_until))
+		return -EAGAIN;
+	rc = posix_write_all(b, iov, iovcnt, offset, length, 0);
+	if (clock_mono_ns() - start > POSIX_SLOW_NS)
+		atomic_store(&p->slow_until, start + POSIX_AVOID_NS);
+	return rc;
 }
 
 static int posix_write(struct block *b, const struct iovec *iov, int iovcnt,
@@ -132,8 +165,8 @@ static int posix_write(struct block *b, const struct iovec *iov, int iovcnt,
 	struct posix *p = b->opaque;
 	int rc;
 
-	if (flags & BLOCK_NOWAIT && (p->direct || p->no_nowait))
-		return -EAGAIN;
+	if (flags & BLOCK_NOWAIT)
+		return posix_try_write(b, iov, iovcnt, offset, length, flags);
 	if (!p->direct)
 		return posix_write_all(b, iov, iovcnt, offset, length, flags);
 	if (!direct_fits(p, iov, iovcnt, offset, length))

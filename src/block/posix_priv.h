@@ -11,8 +11,10 @@ struct posix {
 	int fd;
 	bool device;
 	bool discard;
-	bool unsafe;           /* flush is nothing */
-	atomic_bool no_nowait; /* the file system refuses RWF_NOWAIT */
+	bool unsafe; /* flush is nothing */
+	/* The file system refuses RWF_NOWAIT. */
+	atomic_bool no_nowait_read, no_nowait_write;
+	_Atomic uint64_t slow_until; /* posix_try_write() */
 	/*
 	 * A failed fdatasync: the kernel has dropped pages that it could not
 	 * write, and would call the next one a success.
