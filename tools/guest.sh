@@ -1,15 +1,24 @@
 #!/bin/sh
 # guest.sh - the guests that `make run` and the tests boot.
 #
-#   guest.sh all              fetch both stock kernels, make the initramfs
+#   guest.sh all              fetch both stock kernels, make the initramfs and
+#                             the archives of modules
 #   guest.sh kernel FLAVOUR   FLAVOUR is amd64 or cloud-amd64
 #   guest.sh initramfs
+#   guest.sh modules FLAVOUR  the archive of that kernel's drivers: what
+#                             virtio and other devices of ours need, and file
+#                             systems; to be put behind the initramfs
 #   guest.sh module FLAVOUR NAME DIR
 #                             put NAME.ko of that kernel's package into DIR
 #
 # Everything lands in $HOSTEL_GUEST_DIR (default: .cache/guest in the
-# checkout) and is made once: vmlinuz-FLAVOUR, release-FLAVOUR (its `uname -r`)
-# and initramfs.cpio.gz.  Needs no root, only apt's package lists.
+# checkout) and is made once: vmlinuz-FLAVOUR, release-FLAVOUR (its `uname -r`),
+# initramfs.cpio.gz and modules-FLAVOUR.cpio.gz.  Needs no root, only apt's
+# package lists.
+#
+# The archives are apart because the kernel takes several, one after the other
+# (cat initramfs.cpio.gz modules-amd64.cpio.gz), and most guests need no
+# modules.  /init loads what the guest's devices ask for.
 set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -81,6 +90,51 @@ guest_initramfs()
 	sh "$top/tools/initramfs.sh" base "$out"
 }
 
+# Those of them that the flavour has, with what they depend on.
+guest_modules="virtio_pci virtio_mmio virtio_blk virtio_net virtio-rng
+	virtio_console virtio_balloon virtio_scsi virtio_input
+	vmw_vsock_virtio_transport 9pnet_virtio 9p virtiofs
+	ahci ata_piix sd_mod sr_mod e1000 e1000e psmouse evdev
+	ext4 crc32c_generic crc32c-intel isofs vfat nls_cp437 nls_iso8859-1
+	nls_ascii overlay squashfs loop"
+
+# Puts module $2 of the tree $1, and what it needs, into the tree $3.
+guest_copy_module()
+{
+	line=$(grep "/$2\.ko:" "$1/modules.dep") || return 0
+	for file in ${line%%:*} ${line#*:}; do
+		mkdir -p "$3/${file%/*}"
+		cp "$1/$file" "$3/$file"
+	done
+}
+
+guest_modules()
+{
+	out=$dir/modules-$1.cpio.gz
+	if [ -s "$out" ] && [ -z "$(find "$top/tools/guest.sh" \
+			-newer "$out")" ]; then
+		return 0
+	fi
+	[ -s "$dir/linux-$1.deb" ] || guest_fetch "$1"
+	tmp=$(mktemp -d "$dir/unpack.XXXXXX")
+	trap 'rm -rf "$tmp"' EXIT
+	mkdir -p "$tmp/all"
+	dpkg-deb --fsys-tarfile "$dir/linux-$1.deb" |
+		tar -x -C "$tmp/all" --wildcards './lib/modules/*'
+	release=$(ls "$tmp/all/lib/modules")
+	busybox depmod -b "$tmp/all" "$release"
+	from=$tmp/all/lib/modules/$release
+	to=$tmp/out/lib/modules/$release
+	mkdir -p "$to"
+	for name in $guest_modules; do
+		guest_copy_module "$from" "$name" "$to"
+	done
+	busybox depmod -b "$tmp/out" "$release"
+	sh "$top/tools/initramfs.sh" pack "$out" "$tmp/out"
+	rm -rf "$tmp"
+	trap - EXIT
+}
+
 # Unpacking the package takes seconds, so what was wanted once is kept.
 guest_module()
 {
@@ -103,9 +157,12 @@ all)
 	guest_kernel amd64
 	guest_kernel cloud-amd64
 	guest_initramfs
+	guest_modules amd64
+	guest_modules cloud-amd64
 	;;
 kernel) guest_kernel "$2" ;;
 initramfs) guest_initramfs ;;
+modules) guest_modules "$2" ;;
 module) guest_module "$2" "$3" "$4" ;;
-*) guest_die "unknown verb '$1': all, kernel, initramfs, module" ;;
+*) guest_die "unknown verb '$1': all, kernel, initramfs, modules, module" ;;
 esac

@@ -4,6 +4,7 @@
 #   initramfs.sh base OUT           busybox, /init and the scripts beside it
 #   initramfs.sh add OUT BASE NAME=FILE...
 #                                   BASE plus files, e.g. hostel/mine=my.sh
+#   initramfs.sh pack OUT DIR       a directory as it is
 #
 # The kernel unpacks archives that follow each other, so adding a file is
 # appending a small archive; a later file of the same name wins.  Needs
@@ -67,6 +68,9 @@ add)
 	initramfs_add "$@"
 	{ cat "$base"; initramfs_pack "$tmp"; } >"$out.tmp.$$"
 	;;
-*) initramfs_die "unknown verb '$verb': base, add" ;;
+pack)
+	initramfs_pack "$3" >"$out.tmp.$$"
+	;;
+*) initramfs_die "unknown verb '$verb': base, add, pack" ;;
 esac
 mv "$out.tmp.$$" "$out"

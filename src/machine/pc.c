@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cpu/x86/lapic.h"
 #include "dev/pc/acpi_pm.h"
@@ -21,11 +22,15 @@
 #include "dev/pc/uart.h"
 #include "dev/pci/host.h"
 #include "dev/pci/lpc.h"
+#include "dev/virtio/rng.h"
 #include "machine/e820.h"
 #include "machine/vm.h"
 
 #define PC_COM1_BASE     0x3f8
 #define PC_FLUSH_WAIT_MS 1000
+/* Slot 0 is the host bridge, 1 is kept for a display, 31 the ISA bridge. */
+#define PC_SLOT_FIRST 2
+#define PC_SLOT_END   31
 
 struct pc {
 	struct pic *pic;
@@ -41,6 +46,8 @@ struct pc {
 	struct fw_cfg *fw_cfg;
 	struct pci_host *pci;
 	struct lpc *lpc;
+	unsigned next_slot;  /* for what is plugged into the PCI bus */
+	struct dev *plugged; /* these, in order of creation */
 };
 
 /* --- What devices ask of the board ---------------------------------------- */
@@ -169,17 +176,67 @@ static int pc_pci(struct vm *vm, struct pc *pc, struct err *err)
 	return ret ? ret : lpc_new(&pc->lpc, &vm->env, pc->pci, pc->irqs, err);
 }
 
-/* Puts a device on the board's list, which is in creation order. */
-static void pc_add(struct vm *vm, void *device)
-{
-	struct dev **end = &vm->devs;
+/* --- What is plugged into the PCI bus ------------------------------------- */
 
+/* Puts a device at the end of a list, which is in creation order. */
+static void pc_add(struct dev **list, void *device)
+{
 	if (!device)
 		return;
-	while (*end)
-		end = &(*end)->next;
-	*end = DEV(device);
+	while (*list)
+		list = &(*list)->next;
+	*list = DEV(device);
 }
+
+/* Slots go from PC_SLOT_FIRST on, in the order of the list in pc_build(). */
+static int pc_next_slot(struct pc *pc, struct err *err)
+{
+	if (pc->next_slot < PC_SLOT_FIRST)
+		pc->next_slot = PC_SLOT_FIRST;
+	if (pc->next_slot == PC_SLOT_END)
+		return err_set(err, ENOSPC,
+			       "more devices than the PCI bus has slots: "
+			       "at most %u",
+			       PC_SLOT_END - PC_SLOT_FIRST);
+	return (int)pc->next_slot++;
+}
+
+static unsigned pc_instances(const struct pc *pc, const char *name)
+{
+	unsigned n = 0;
+
+	for (const struct dev *dev = pc->plugged; dev; dev = dev->next)
+		n += !strcmp(dev->name, name);
+	return n;
+}
+
+/* Takes vd over, also on failure. */
+static int pc_plug_virtio(struct pc *pc, struct virtio_dev *vd, struct err *err)
+{
+	int slot = pc_next_slot(pc, err);
+	struct virtio_pci *v;
+	int ret;
+
+	if (slot < 0) {
+		vd->ops->free(vd);
+		return slot;
+	}
+	vd->instance = pc_instances(pc, vd->name);
+	ret = virtio_pci_new(&v, pc->pci, (unsigned)slot, vd, err);
+	if (ret == 0)
+		pc_add(&pc->plugged, v);
+	return ret;
+}
+
+static int pc_rng(struct vm *vm, struct pc *pc, struct err *err)
+{
+	struct virtio_dev *vd;
+	int ret = virtio_rng_new(&vd, &vm->env, err);
+
+	return ret ? ret : pc_plug_virtio(pc, vd, err);
+}
+
+/* --- The list ------------------------------------------------------------- */
 
 /* Every device of the machine. */
 static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
@@ -208,6 +265,8 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 		ret = pc_fw_cfg(vm, pc, err);
 	if (ret == 0)
 		ret = pc_pci(vm, pc, err);
+	if (ret == 0)
+		ret = pc_rng(vm, pc, err);
 	return ret;
 }
 
@@ -219,7 +278,8 @@ static void pc_list(struct vm *vm, struct pc *pc)
 			    pc->lpc };
 
 	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
-		pc_add(vm, devices[i]);
+		pc_add(&vm->devs, devices[i]);
+	pc_add(&vm->devs, pc->plugged);
 }
 
 /* --- Life -------------------------------------------------------------------

@@ -190,6 +190,14 @@ const void *mem_host_read(struct mem *m, uint64_t gpa, uint64_t len)
 	return m->ram + p.offset;
 }
 
+uint64_t mem_gpa(const struct mem *m, const void *host)
+{
+	uint64_t offset = (uint64_t)((const uint8_t *)host - m->ram);
+
+	return offset < m->low_bytes ? offset
+				     : offset - m->low_bytes + MEM_HOLE_END;
+}
+
 uint64_t mem_touched_bytes(const struct mem *m)
 {
 	struct stat st;

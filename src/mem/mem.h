@@ -59,6 +59,8 @@ int mem_ram_fd(const struct mem *m);
  * call mem_written() afterwards if vCPUs may run.
  */
 void *mem_host(struct mem *m, uint64_t gpa, uint64_t len);
+/* The way back, for a pointer that mem_host() gave (or into its range). */
+uint64_t mem_gpa(const struct mem *m, const void *host);
 /* Host bytes in use by touched guest pages. */
 uint64_t mem_touched_bytes(const struct mem *m);
 

@@ -102,6 +102,12 @@ need_kernel()
 		skip "no kernel in $KERNELS; run tools/guest.sh"
 }
 
+need_modules()
+{
+	[ -s "$KERNELS/modules-$1.cpio.gz" ] ||
+		skip "no modules in $KERNELS; run tools/guest.sh"
+}
+
 finish()
 {
 	echo "$checks checks, $failures failed"

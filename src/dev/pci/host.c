@@ -142,6 +142,21 @@ bool pci_host_get_intx(struct pci_dev *pd)
 	return intx;
 }
 
+void pci_host_set_msi(struct pci_dev *pd, const struct pci_msi *msi)
+{
+	pthread_mutex_lock(&pd->host->intx_lock);
+	pd->msi = *msi;
+	pthread_mutex_unlock(&pd->host->intx_lock);
+}
+
+struct pci_msi pci_host_get_msi(struct pci_dev *pd)
+{
+	pthread_mutex_lock(&pd->host->intx_lock);
+	struct pci_msi msi = pd->msi;
+	pthread_mutex_unlock(&pd->host->intx_lock);
+	return msi;
+}
+
 /* --- Configuration space -------------------------------------------------- */
 
 /* NULL: an empty slot. */

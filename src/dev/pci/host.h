@@ -59,5 +59,8 @@ unsigned pci_pirq(unsigned slot, unsigned pin);
 /* For pci.c: sets pd->intx and pd->intx_off (NULL: as is) and the wires. */
 void pci_host_set_intx(struct pci_dev *pd, const bool *intx, const bool *off);
 bool pci_host_get_intx(struct pci_dev *pd);
+/* For msix.c. */
+void pci_host_set_msi(struct pci_dev *pd, const struct pci_msi *msi);
+struct pci_msi pci_host_get_msi(struct pci_dev *pd);
 
 #endif

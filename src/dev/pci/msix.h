@@ -31,9 +31,11 @@ void msix_config_written(struct msix *m);
 void msix_reset(struct msix *m);
 void msix_walk(struct msix *m, struct walk *w, unsigned instance);
 
+/* msi_init() before pci_attach(); pci.c hears of the guest's writes itself. */
 int msi_init(struct pci_dev *pd, struct err *err);
 bool msi_enabled(struct pci_dev *pd);
 /* False: MSI is off; raise INTx instead. */
 bool msi_raise(struct pci_dev *pd);
+void msi_config_written(struct pci_dev *pd);
 
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "dev/pci/host.h"
+#include "dev/pci/msix.h"
 
 #define PCI_CAPS_START 0x40
 #define PCI_BAR_IO_BIT 0x1
@@ -141,12 +142,22 @@ static bool pci_intx_off(const struct pci_dev *pd)
 	return pci_get(pd->config + PCI_COMMAND, 2) & PCI_COMMAND_INTX_OFF;
 }
 
+static void pci_written(struct pci_dev *pd, unsigned offset, unsigned size)
+{
+	if (pd->msi_cap)
+		msi_config_written(pd);
+	if (pd->config_written)
+		pd->config_written(pd, offset, size);
+}
+
 /* --- Access --------------------------------------------------------------- */
 
 uint32_t pci_config_read(struct pci_dev *pd, unsigned offset, unsigned size)
 {
 	uint8_t bytes[4] = { 0 };
 
+	if (pd->config_reading)
+		pd->config_reading(pd, offset, size);
 	for (unsigned i = 0; i < size && offset + i < PCI_CONFIG_SIZE; i++) {
 		bytes[i] = pd->config[offset + i];
 		if (offset + i == PCI_STATUS && pci_host_get_intx(pd))
@@ -173,8 +184,7 @@ void pci_config_write(struct pci_dev *pd, unsigned offset, unsigned size,
 
 		pci_host_set_intx(pd, NULL, &off);
 	}
-	if (pd->config_written)
-		pd->config_written(pd, offset, size);
+	pci_written(pd, offset, size);
 }
 
 void pci_set_intx(struct pci_dev *pd, bool level)
@@ -189,8 +199,7 @@ void pci_dev_reset(struct pci_dev *pd)
 	memcpy(pd->config, pd->defaults, sizeof(pd->config));
 	pci_update_bars(pd);
 	pci_host_set_intx(pd, &no, &no);
-	if (pd->config_written)
-		pd->config_written(pd, 0, PCI_CONFIG_SIZE);
+	pci_written(pd, 0, PCI_CONFIG_SIZE);
 }
 
 /* From a stream only what a guest could have written is taken. */
@@ -202,8 +211,7 @@ static void pci_restored(struct pci_dev *pd, const uint8_t *config)
 		pd->config[i] = (pd->defaults[i] & ~mask) | (config[i] & mask);
 	}
 	pci_update_bars(pd);
-	if (pd->config_written)
-		pd->config_written(pd, 0, PCI_CONFIG_SIZE);
+	pci_written(pd, 0, PCI_CONFIG_SIZE);
 }
 
 void pci_dev_walk(struct pci_dev *pd, struct walk *w)

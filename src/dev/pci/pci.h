@@ -71,6 +71,13 @@ struct pci_id {
 	uint8_t int_pin; /* 0: none, 1: INTA, ... */
 };
 
+/* MSI as the guest set it (msix.h). */
+struct pci_msi {
+	bool on;
+	uint64_t addr;
+	uint16_t data;
+};
+
 struct pci_dev {
 	const char *name;
 	struct pci_host *host;
@@ -83,11 +90,19 @@ struct pci_dev {
 	unsigned cap_end;
 	bool intx;     /* guarded by the host's intx_lock */
 	bool intx_off; /* the same: command bit 10 */
+	uint8_t msi_cap;    /* where the MSI capability lies; 0: none */
+	struct pci_msi msi; /* guarded by the host's intx_lock */
 	/*
 	 * After the guest wrote [offset, offset+size) of config space; NULL:
 	 * nothing to do.  Under the host's mutex.
 	 */
 	void (*config_written)(struct pci_dev *pd, unsigned offset,
+			       unsigned size);
+	/*
+	 * Before the guest reads it, the same; for bytes of config that are
+	 * windows to something else.
+	 */
+	void (*config_reading)(struct pci_dev *pd, unsigned offset,
 			       unsigned size);
 };
 

@@ -3,8 +3,8 @@
  *
  * Source: VIRTIO 1.2, 2 (device), 3 (initialization), 4.1 (PCI), 4.2 (MMIO).
  *
- * A device embeds struct virtio_dev first, fills in what it is with
- * virtio_init(), and is given to a transport: virtio_pci_new() (pci.h's
+ * A device embeds struct virtio_dev first, fills in what it is (rng.c is the
+ * shortest example), and is given to a transport: virtio_pci_new() (a PCI
  * function with MSI-X) or virtio_mmio_new().  The transport owns it from then
  * on and frees it; it is what stands on the board's list.
  *
@@ -54,7 +54,10 @@ struct virtio_ops {
 			     const void *buf, unsigned len);
 	/* vd->features is final, the queues may be used.  May be NULL. */
 	void (*driver_ok)(struct virtio_dev *vd);
-	/* Queue n has something.  In the thread that says so. */
+	/*
+	 * Queue n has something, or might: each ready queue is notified once
+	 * after driver_ok, too.  In the thread that says so.
+	 */
 	void (*notify)(struct virtio_dev *vd, unsigned n);
 	/*
 	 * Forget everything; returns when nothing is in flight any more.  The

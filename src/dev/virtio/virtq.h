@@ -70,7 +70,9 @@ void virtq_interrupt(struct virtq *q);
 
 /*
  * Asks the driver for notifications, or asks it to leave them (2.7.7).  After
- * asking, a request may already be there: false means look once more.
+ * asking, a request may already be there: false means look once more.  With
+ * event index asking counts for one notification: whoever has seen the queue
+ * empty asks again, always, or hears no more of it.
  */
 bool virtq_enable_notify(struct virtq *q);
 void virtq_disable_notify(struct virtq *q);
