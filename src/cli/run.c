@@ -40,7 +40,12 @@ static const struct opt run_opts[] = {
 	  "stop before the first instruction until gdb says go" },
 	{ "disk", NULL, OPT_LATER, RUN_LATER },
 	{ "cdrom", NULL, OPT_LATER, RUN_LATER },
-	{ "firmware", NULL, OPT_LATER, RUN_LATER },
+	{ "firmware", "WHICH", OPT_STRING,
+	  "bios, uefi or an image: start as a PC does" },
+	{ "nvram", "FILE", OPT_STRING,
+	  "where a UEFI firmware keeps its variables" },
+	{ "firmware-log", "FILE", OPT_STRING,
+	  "write what the firmware tells of its work" },
 	{ "net", "none", OPT_LATER, RUN_LATER },
 	{ "p", NULL, OPT_LATER, RUN_LATER },
 	{ "v", NULL, OPT_LATER, RUN_LATER },
@@ -49,7 +54,9 @@ static const struct opt run_opts[] = {
 
 static int run_help(void)
 {
-	puts("Usage: hostel run --kernel FILE [OPTION]...\n\n"
+	puts("Usage: hostel run --kernel FILE [OPTION]...\n"
+	     "       hostel run [--firmware bios|uefi] --disk FILE "
+	     "[OPTION]...\n\n"
 	     "Runs a guest in the foreground: its first serial port is this\n"
 	     "terminal, Ctrl-] ends it.\n");
 	opts_help(run_opts, stdout);
@@ -84,10 +91,11 @@ static int run_check_file(const char *option, const char *path, struct err *err)
 
 static int run_check(const struct vm_config *c, struct err *err)
 {
-	if (!c->kernel)
+	if (!c->kernel && !c->firmware && !c->disk_count && !c->cdrom)
 		return err_set(err, EINVAL,
 			       "--kernel is missing: name a bzImage, or an ELF "
-			       "file for PVH or Multiboot");
+			       "file for PVH or Multiboot; or start as a PC "
+			       "does, with --firmware, --disk or --cdrom");
 	if (c->engine && !strcmp(c->engine, "kvm"))
 		return err_set(err, ENOSYS,
 			       "--engine: kvm is not built yet; use auto");

@@ -4,10 +4,12 @@
  * Theory of operation
  *
  * Tables are written one behind the other into a block (struct acpi_block)
- * that lies at ACPI_BASE in the guest, so a table's guest address follows from
- * where it is in the block.  acpi_begin() reserves a table and fills its
- * header in, acpi_append() makes it longer, acpi_finish() sets length and
- * checksum; a block that is full only notes it, and acpi_build() asks once.
+ * whose address in the guest is known (ACPI_BASE, unless firmware takes it
+ * elsewhere: then struct acpi_links tells it what to mend), so a table's guest
+ * address follows from where it is in the block.  acpi_begin() reserves a table
+ *and fills its header in, acpi_append() makes it longer, acpi_finish() sets
+ *length and checksum; a block that is full only notes it, and acpi_build() asks
+ *once.
  *
  *	RSDP -> XSDT -> FADT -> DSDT, FACS
  *		     -> MADT
@@ -86,6 +88,8 @@ struct acpi_fadt { /* 5.2.9, revision 6.5 */
 
 _Static_assert(sizeof(struct acpi_header) == 36, "table header");
 _Static_assert(sizeof(struct acpi_fadt) == 276, "FADT of ACPI 6.5");
+_Static_assert(sizeof(struct acpi_rsdp) == ACPI_RSDP_SIZE, "RSDP");
+_Static_assert(offsetof(struct acpi_rsdp, xsdt) == ACPI_RSDP_XSDT, "RSDP");
 
 /* FADT boot architecture flags (table 5.11) and fixed feature flags (5.10) */
 #define ACPI_BOOT_LEGACY  0x0001
@@ -142,6 +146,8 @@ struct acpi_madt_x2apic_nmi {
 
 /* Where tables go, one behind the other. */
 struct acpi_block {
+	const struct acpi_config *config;
+	struct acpi_links *links; /* NULL: not wanted */
 	uint8_t *buf;
 	size_t len;
 	bool overflow;
@@ -173,7 +179,32 @@ static void *acpi_alloc(struct acpi_block *b, size_t len, size_t align)
 
 static uint64_t acpi_gpa(const struct acpi_block *b, const void *table)
 {
-	return table ? ACPI_BASE + ((const uint8_t *)table - b->buf) : 0;
+	return table ? b->config->base + ((const uint8_t *)table - b->buf) : 0;
+}
+
+/* There are far fewer than ACPI_LINKS_MAX: the tables' kinds are fixed. */
+static void acpi_note_pointer(struct acpi_block *b, const void *field,
+			      uint8_t size)
+{
+	struct acpi_links *l = b->links;
+
+	if (!l || b->overflow || l->pointer_count == ACPI_LINKS_MAX)
+		return;
+	l->pointer[l->pointer_count++] = (struct acpi_pointer){
+		(uint32_t)((const uint8_t *)field - b->buf), size
+	};
+}
+
+static void acpi_note_table(struct acpi_block *b, const struct acpi_header *h)
+{
+	struct acpi_links *l = b->links;
+	uint32_t start = (uint32_t)((const uint8_t *)h - b->buf);
+
+	if (!l || l->checksum_count == ACPI_LINKS_MAX)
+		return;
+	l->checksum[l->checksum_count++] = (struct acpi_checksum){
+		start + offsetof(struct acpi_header, checksum), start, h->length
+	};
 }
 
 /* Copies data behind what is there; tables with a list grow so. */
@@ -209,18 +240,19 @@ static void acpi_finish(struct acpi_block *b, struct acpi_header *h)
 		return;
 	h->length = b->buf + b->len - (uint8_t *)h;
 	h->checksum = -acpi_sum(h, h->length);
+	acpi_note_table(b, h);
 }
 
 /* --- The tables --------------------------------------------------------- */
 
-static struct acpi_header *acpi_dsdt_table(struct acpi_block *b, unsigned cpus)
+static struct acpi_header *acpi_dsdt_table(struct acpi_block *b)
 {
 	/* Revision 2: integers have 64 bits (ACPI 6.5, table 5.19). */
 	struct acpi_header *h = acpi_begin(b, "DSDT", 2, sizeof(*h));
 	struct aml a;
 
 	aml_init(&a, b->buf + b->len, ACPI_SIZE - b->len);
-	acpi_dsdt(&a, cpus);
+	acpi_dsdt(&a, b->config);
 	b->len += a.len;
 	b->overflow |= a.overflow;
 	acpi_finish(b, h);
@@ -280,8 +312,8 @@ static struct acpi_header *acpi_fadt(struct acpi_block *b, uint64_t dsdt)
 	f->c2_latency = 0xfff;  /* above 100 us: no C2 */
 	f->c3_latency = 0xffff; /* above 1000 us: no C3 */
 	f->century = 0x32;
-	f->boot_arch = ACPI_BOOT_LEGACY | ACPI_BOOT_8042 | ACPI_BOOT_NO_VGA |
-		       ACPI_BOOT_NO_ASPM;
+	f->boot_arch = ACPI_BOOT_LEGACY | ACPI_BOOT_8042 | ACPI_BOOT_NO_ASPM |
+		       (b->config->vga ? 0 : ACPI_BOOT_NO_VGA);
 	f->flags = ACPI_FLAG_WBINVD | ACPI_FLAG_PROC_C1 | ACPI_FLAG_NO_SLP_BTN |
 		   ACPI_FLAG_NO_FIX_RTC | ACPI_FLAG_TMR_VAL_EXT |
 		   ACPI_FLAG_RESET_REG;
@@ -292,6 +324,9 @@ static struct acpi_header *acpi_fadt(struct acpi_block *b, uint64_t dsdt)
 	facs = acpi_facs(b);
 	/* One of the two: the 32-bit field where it reaches (5.2.9). */
 	f->facs = acpi_gpa(b, facs);
+	acpi_note_pointer(b, &f->facs, 4);
+	acpi_note_pointer(b, &f->dsdt, 4);
+	acpi_note_pointer(b, &f->x_dsdt, 8);
 	h->checksum = 0;
 	h->checksum = -acpi_sum(h, h->length);
 	return h;
@@ -310,8 +345,9 @@ static void acpi_madt_cpu(struct acpi_block *b, unsigned id)
 		acpi_append(b, &x, sizeof(x));
 }
 
-static struct acpi_header *acpi_madt(struct acpi_block *b, unsigned cpus)
+static struct acpi_header *acpi_madt(struct acpi_block *b)
 {
+	unsigned cpus = b->config->cpus;
 	struct acpi_header *h = acpi_begin(b, "APIC", 5, sizeof(*h));
 	static const uint32_t head[] = { LAPIC_BASE, 1 /* has 8259s */ };
 	static const struct acpi_madt_ioapic io = { 1, sizeof(io),  0,
@@ -342,13 +378,13 @@ static struct acpi_header *acpi_madt(struct acpi_block *b, unsigned cpus)
 static struct acpi_header *acpi_mcfg(struct acpi_block *b)
 {
 	struct acpi_header *h = acpi_begin(b, "MCFG", 1, sizeof(*h));
-	static const struct {
+	const struct {
 		uint64_t reserved, base;
 		uint16_t segment;
 		uint8_t first_bus, last_bus;
 		uint32_t reserved2;
 	} __attribute__((packed))
-	mcfg = { 0, PCI_ECAM_BASE, 0, 0, PCI_ECAM_BUSES - 1, 0 };
+	mcfg = { 0, b->config->ecam, 0, 0, PCI_ECAM_BUSES - 1, 0 };
 
 	acpi_append(b, &mcfg, sizeof(mcfg));
 	acpi_finish(b, h);
@@ -366,24 +402,46 @@ static void acpi_rsdp(struct acpi_rsdp *r, uint64_t xsdt)
 	r->extended_checksum = -acpi_sum(r, sizeof(*r));
 }
 
-int acpi_build(uint8_t *buf, unsigned cpus, struct err *err)
+static struct acpi_header *acpi_xsdt(struct acpi_block *b,
+				     const uint64_t *tables, unsigned count)
 {
-	struct acpi_block b = { .buf = buf };
+	struct acpi_header *h = acpi_begin(b, "XSDT", 1, sizeof(*h));
+
+	acpi_append(b, tables, count * sizeof(*tables));
+	acpi_finish(b, h);
+	for (unsigned i = 0; h && i < count; i++)
+		acpi_note_pointer(b, (uint8_t *)(h + 1) + i * 8, 8);
+	return h;
+}
+
+void acpi_config_init(struct acpi_config *c, unsigned cpus)
+{
+	*c = (struct acpi_config){
+		.cpus = cpus,
+		.base = ACPI_BASE,
+		.ecam = PCI_ECAM_BASE,
+		.mem64_base = PCI_MMIO64_BASE,
+		.mem64_end = PCI_MMIO64_END,
+	};
+}
+
+int acpi_build(uint8_t *buf, const struct acpi_config *c,
+	       struct acpi_links *links, struct err *err)
+{
+	struct acpi_block b = { .config = c, .links = links, .buf = buf };
 	struct acpi_rsdp *rsdp = acpi_alloc(&b, sizeof(*rsdp), 16);
-	struct acpi_header *dsdt = acpi_dsdt_table(&b, cpus), *xsdt;
+	struct acpi_header *dsdt = acpi_dsdt_table(&b), *xsdt;
 	uint64_t tables[] = {
 		acpi_gpa(&b, acpi_fadt(&b, acpi_gpa(&b, dsdt))),
-		acpi_gpa(&b, acpi_madt(&b, cpus)),
+		acpi_gpa(&b, acpi_madt(&b)),
 		acpi_gpa(&b, acpi_mcfg(&b)),
 	};
 
-	xsdt = acpi_begin(&b, "XSDT", 1, sizeof(*xsdt));
-	acpi_append(&b, tables, sizeof(tables));
-	acpi_finish(&b, xsdt);
+	xsdt = acpi_xsdt(&b, tables, sizeof(tables) / sizeof(tables[0]));
 	if (b.overflow)
 		return err_set(err, ENOSPC,
 			       "the ACPI tables of %u processors do not fit",
-			       cpus);
+			       c->cpus);
 	acpi_rsdp(rsdp, acpi_gpa(&b, xsdt));
 	return b.len;
 }

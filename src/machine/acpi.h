@@ -9,6 +9,7 @@
 #ifndef HOSTEL_MACHINE_ACPI_H
 #define HOSTEL_MACHINE_ACPI_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -17,14 +18,47 @@
 #define ACPI_BASE 0xe0000ull
 #define ACPI_SIZE 0x20000u
 
+/* The board, as far as the tables differ. */
+struct acpi_config {
+	unsigned cpus;
+	bool vga;
+	uint64_t base; /* where the block will lie */
+	uint64_t ecam; /* where ECAM is */
+	uint64_t mem64_base, mem64_end; /* where 64-bit BARs may lie */
+};
+
+/* No VGA, the block at ACPI_BASE, and PCI as it is after reset. */
+void acpi_config_init(struct acpi_config *c, unsigned cpus);
+
 /*
- * Builds the tables for a board with `cpus` processors, as they lie at
- * ACPI_BASE: buf holds ACPI_SIZE bytes.  The RSDP comes first.  Returns the
- * bytes used, or -ENOSPC with a sentence (too many processors).
+ * What must be done again if the block is moved: pointers into it, and bytes
+ * by which ranges sum up to 0.  Offsets in the block.
  */
-int acpi_build(uint8_t *buf, unsigned cpus, struct err *err);
+#define ACPI_LINKS_MAX 16
+struct acpi_links {
+	struct acpi_pointer {
+		uint32_t at;
+		uint8_t size; /* bytes: 4 or 8 */
+	} pointer[ACPI_LINKS_MAX];
+	unsigned pointer_count;
+	struct acpi_checksum {
+		uint32_t at, start, len;
+	} checksum[ACPI_LINKS_MAX];
+	unsigned checksum_count;
+};
+
+/*
+ * Builds the tables as they lie at c->base: buf holds ACPI_SIZE bytes.  The
+ * RSDP comes first, ACPI_RSDP_SIZE bytes.  links may be NULL; those of the
+ * RSDP are not among them.  Returns the bytes used, or -ENOSPC with a
+ * sentence (too many processors).
+ */
+#define ACPI_RSDP_SIZE 36
+#define ACPI_RSDP_XSDT 24 /* offset of its pointer, 8 bytes */
+int acpi_build(uint8_t *buf, const struct acpi_config *c,
+	       struct acpi_links *links, struct err *err);
 
 /* The DSDT's body (acpi_dsdt.c). */
-void acpi_dsdt(struct aml *a, unsigned cpus);
+void acpi_dsdt(struct aml *a, const struct acpi_config *c);
 
 #endif

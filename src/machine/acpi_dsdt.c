@@ -49,16 +49,24 @@ static void dsdt_isa_bridge(struct aml *a)
 }
 
 /* What the bridge decodes; everything else below 4 GiB is the board's. */
-static void dsdt_windows(struct aml *a)
+static void dsdt_windows(struct aml *a, const struct acpi_config *c)
 {
+	uint64_t ecam_end = c->ecam + PCI_ECAM_SIZE;
+
 	aml_begin_resources(a, "_CRS");
 	aml_window_bus(a, 0, PCI_ECAM_BUSES - 1);
 	aml_io(a, 0xcf8, 8);
 	aml_window_io(a, 0, 0xcf7);
 	aml_window_io(a, 0xd00, 0xffff);
-	aml_window_mem32(a, PCI_MMIO_BASE, PCI_MMIO_END - 1);
-	aml_window_mem32(a, PCI_MMIO2_BASE, PCI_MMIO2_END - 1);
-	aml_window_mem64(a, PCI_MMIO64_BASE, PCI_MMIO64_END - 1);
+	if (c->vga)
+		aml_window_mem32(a, 0xa0000, 0xbffff);
+	if (c->ecam > PCI_MMIO_BASE)
+		aml_window_mem32(a, PCI_MMIO_BASE, c->ecam - 1);
+	if (ecam_end < PCI_MMIO2_END)
+		aml_window_mem32(
+			a, ecam_end > PCI_MMIO_BASE ? ecam_end : PCI_MMIO_BASE,
+			PCI_MMIO2_END - 1);
+	aml_window_mem64(a, c->mem64_base, c->mem64_end - 1);
 	aml_end_resources(a);
 }
 
@@ -80,7 +88,7 @@ static void dsdt_routing(struct aml *a)
 	aml_end(a);
 }
 
-static void dsdt_pci(struct aml *a)
+static void dsdt_pci(struct aml *a, const struct acpi_config *c)
 {
 	aml_begin_device(a, "PCI0");
 	aml_name_eisa_id(a, "_HID", "PNP0A08");
@@ -88,7 +96,7 @@ static void dsdt_pci(struct aml *a)
 	aml_name_int(a, "_UID", 0);
 	aml_name_int(a, "_SEG", 0);
 	aml_name_int(a, "_BBN", 0);
-	dsdt_windows(a);
+	dsdt_windows(a, c);
 	dsdt_routing(a);
 	dsdt_isa_bridge(a);
 	aml_end(a);
@@ -98,13 +106,13 @@ static void dsdt_pci(struct aml *a)
  * Taken by the board: an OS must not put anything there (PNP0C02).  The power
  * management ports are not: the ISA bridge's PMBASE tells of them.
  */
-static void dsdt_board(struct aml *a)
+static void dsdt_board(struct aml *a, const struct acpi_config *c)
 {
 	aml_begin_device(a, "BRD");
 	aml_name_eisa_id(a, "_HID", "PNP0C02");
 	aml_name_int(a, "_UID", 1);
 	aml_begin_resources(a, "_CRS");
-	aml_memory32(a, PCI_ECAM_BASE, PCI_ECAM_SIZE);
+	aml_memory32(a, (uint32_t)c->ecam, PCI_ECAM_SIZE);
 	aml_end_resources(a);
 	aml_end(a);
 }
@@ -120,7 +128,7 @@ static void dsdt_processor(struct aml *a, unsigned n)
 	aml_end(a);
 }
 
-void acpi_dsdt(struct aml *a, unsigned cpus)
+void acpi_dsdt(struct aml *a, const struct acpi_config *c)
 {
 	aml_name(a, "\\_S5");
 	aml_begin_package(a, 4);
@@ -129,9 +137,9 @@ void acpi_dsdt(struct aml *a, unsigned cpus)
 	aml_end(a);
 
 	aml_begin_scope(a, "\\_SB");
-	for (unsigned i = 0; i < cpus; i++)
+	for (unsigned i = 0; i < c->cpus; i++)
 		dsdt_processor(a, i);
-	dsdt_board(a);
-	dsdt_pci(a);
+	dsdt_board(a, c);
+	dsdt_pci(a, c);
 	aml_end(a);
 }

@@ -68,6 +68,7 @@ struct vm_config {
 	bool gdb_wait;      /* stop before the first instruction */
 	char *firmware;     /* "bios", "uefi" or a file */
 	char *nvram;        /* file of the firmware's variables */
+	char *firmware_log; /* file for what firmware writes to port 402 */
 	char *cdrom;        /* file */
 	struct vm_disk *disks;
 	unsigned disk_count;

@@ -15,9 +15,13 @@ int guest_open(struct guest *g, const struct vm *vm, struct err *err)
 	int ret;
 
 	*g = (struct guest){ 0 };
+	ret = firmware_open(&g->firmware, c, err);
+	if (ret < 0 || g->firmware)
+		return ret;
 	if (!c->kernel)
 		return err_set(err, EINVAL,
-			       "nothing to boot: name a kernel with --kernel");
+			       "nothing to boot: name a kernel with --kernel, "
+			       "or a disk with --disk");
 	ret = boot_blob_open(&g->kernel, c->kernel, "kernel", err);
 	if (ret < 0 || !c->initrd)
 		return ret;
@@ -31,6 +35,8 @@ void guest_close(struct guest *g)
 {
 	boot_blob_close(&g->kernel);
 	boot_blob_close(&g->initrd);
+	firmware_free(g->firmware);
+	g->firmware = NULL;
 }
 
 /* BIOS data area: what programs read there without asking a BIOS. */
@@ -81,11 +87,13 @@ static void guest_bios_vectors(struct mem *mem)
 static int guest_tables(struct vm *vm, struct err *err)
 {
 	uint8_t *tables = malloc(ACPI_SIZE);
+	struct acpi_config config;
 	int len;
 
 	if (!tables)
 		return err_set(err, ENOMEM, "out of memory");
-	len = acpi_build(tables, vm->xm.cpu_count, err);
+	acpi_config_init(&config, vm->xm.cpu_count);
+	len = acpi_build(tables, &config, NULL, err);
 	if (len >= 0)
 		mem_write(vm->env.mem, ACPI_BASE, tables, len);
 	free(tables);
@@ -107,8 +115,11 @@ int guest_load(const struct guest *g, struct vm *vm, struct err *err)
 		.low_end = e820_low_end(vm->env.mem),
 	};
 	struct boot_entry entry;
-	int ret = guest_tables(vm, err);
+	int ret;
 
+	if (g->firmware)
+		return 0; /* a processor starts in it by itself */
+	ret = guest_tables(vm, err);
 	p.e820_count = e820_build(p.mem, map);
 	if (ret == 0)
 		ret = boot_load(&p, &entry, err);

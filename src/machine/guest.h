@@ -8,11 +8,13 @@
 #define HOSTEL_MACHINE_GUEST_H
 
 #include "machine/boot/boot.h"
+#include "machine/firmware.h"
 
 struct vm;
 
 struct guest {
 	struct boot_blob kernel, initrd;
+	struct firmware *firmware; /* NULL: the kernel starts at once */
 };
 
 /* Opens the files that the configuration names. */

@@ -5,8 +5,10 @@
 #include "machine/pc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cpu/x86/lapic.h"
 #include "dev/pc/acpi_pm.h"
@@ -15,6 +17,7 @@
 #include "dev/pc/i8042.h"
 #include "dev/pc/ioapic.h"
 #include "dev/pc/irqs.h"
+#include "dev/pc/pflash.h"
 #include "dev/pc/pic.h"
 #include "dev/pc/pit.h"
 #include "dev/pc/port92.h"
@@ -23,14 +26,19 @@
 #include "dev/pci/host.h"
 #include "dev/pci/lpc.h"
 #include "dev/virtio/rng.h"
+#include "machine/acpi.h"
 #include "machine/e820.h"
+#include "machine/firmware.h"
+#include "machine/fw_items.h"
+#include "machine/run.h"
 #include "machine/vm.h"
 
 #define PC_COM1_BASE     0x3f8
 #define PC_FLUSH_WAIT_MS 1000
 /* Slot 0 is the host bridge, 1 is kept for a display, 31 the ISA bridge. */
-#define PC_SLOT_FIRST 2
-#define PC_SLOT_END   31
+#define PC_SLOT_FIRST  2
+#define PC_SLOT_END    31
+#define PC_ECAM_LOWEST 0x80000000ull
 
 struct pc {
 	struct pic *pic;
@@ -44,10 +52,12 @@ struct pc {
 	struct debug *debug;
 	struct acpi_pm *pm;
 	struct fw_cfg *fw_cfg;
+	struct pflash *flash[2]; /* code and variables; NULL: none */
 	struct pci_host *pci;
 	struct lpc *lpc;
 	unsigned next_slot;  /* for what is plugged into the PCI bus */
 	struct dev *plugged; /* these, in order of creation */
+	int log_fd;          /* --firmware-log; -1: none */
 };
 
 /* --- What devices ask of the board ---------------------------------------- */
@@ -138,28 +148,16 @@ static int pc_com1(struct vm *vm, struct pc *pc, struct err *err)
 	return uart_new(&pc->com1, &vm->env, &config, err);
 }
 
-static int pc_fw_cfg(struct vm *vm, struct pc *pc, struct err *err)
+static int pc_firmware(struct vm *vm, struct pc *pc, struct err *err)
 {
-	struct e820_entry map[BOOT_E820_MAX];
-	unsigned n = e820_build(vm->env.mem, map);
+	struct firmware *firmware = vm->run->guest.firmware;
 	int ret = fw_cfg_new(&pc->fw_cfg, &vm->env, err);
 
-	if (ret < 0)
-		return ret;
-	ret = fw_cfg_add_u64(pc->fw_cfg, FW_CFG_RAM_SIZE,
-			     mem_ram_bytes(vm->env.mem));
 	if (ret == 0)
-		ret = fw_cfg_add_u16(pc->fw_cfg, FW_CFG_NB_CPUS,
-				     vm->xm.cpu_count);
-	if (ret == 0)
-		ret = fw_cfg_add_u16(pc->fw_cfg, FW_CFG_MAX_CPUS,
-				     vm->xm.cpu_count);
-	if (ret == 0)
-		ret = fw_cfg_add_u16(pc->fw_cfg, FW_CFG_NOGRAPHIC, 1);
-	if (ret == 0)
-		ret = fw_cfg_add_file(pc->fw_cfg, "etc/e820", map,
-				      n * sizeof(map[0]));
-	return ret ? err_set(err, -ret, "fw_cfg cannot hold its items") : 0;
+		ret = fw_items_add(pc->fw_cfg, vm, err);
+	if (ret == 0 && firmware)
+		ret = firmware_map(firmware, &vm->env, pc->flash, err);
+	return ret;
 }
 
 static int pc_pci(struct vm *vm, struct pc *pc, struct err *err)
@@ -167,13 +165,37 @@ static int pc_pci(struct vm *vm, struct pc *pc, struct err *err)
 	struct pci_host_config config = {
 		.msi = { pc_send_msi, &vm->xm },
 		.reset = { pc_on_reset, vm },
+		.pam_opaque = vm->run->guest.firmware,
 	};
 	int ret;
 
+	if (config.pam_opaque)
+		config.pam = firmware_shadow;
 	for (unsigned i = 0; i < PCI_PIRQS; i++)
 		config.pirq[i] = irqs_pirq(pc->irqs, i);
 	ret = pci_host_new(&pc->pci, &vm->env, &config, err);
 	return ret ? ret : lpc_new(&pc->lpc, &vm->env, pc->pci, pc->irqs, err);
+}
+
+/*
+ * The debug console of a bare-metal guest is its console; a firmware's talk
+ * is not for there.
+ */
+static int pc_debug(struct vm *vm, struct pc *pc, struct err *err)
+{
+	struct dev_hook exit_port = { pc_on_exit_port, vm };
+	const char *log = vm->config.firmware_log;
+	int fd = vm->run->guest.firmware ? -1 : vm->console_out;
+
+	if (log) {
+		fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		if (fd < 0)
+			return err_set(err, errno,
+				       "cannot write firmware log %s: %s", log,
+				       strerror(errno));
+		pc->log_fd = fd;
+	}
+	return debug_new(&pc->debug, &vm->env, fd, exit_port, err);
 }
 
 /* --- What is plugged into the PCI bus ------------------------------------- */
@@ -242,7 +264,6 @@ static int pc_rng(struct vm *vm, struct pc *pc, struct err *err)
 static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 {
 	const struct dev_env *env = &vm->env;
-	struct dev_hook exit_port = { pc_on_exit_port, vm };
 	struct dev_hook power_off = { pc_on_power_off, vm };
 	int ret = pc_interrupts(vm, pc, err);
 
@@ -255,14 +276,13 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 	if (ret == 0)
 		ret = pc_com1(vm, pc, err);
 	if (ret == 0)
-		ret = debug_new(&pc->debug, env, vm->console_out, exit_port,
-				err);
+		ret = pc_debug(vm, pc, err);
 	if (ret == 0)
 		ret = acpi_pm_new(&pc->pm, env,
 				  irqs_isa(pc->irqs, ACPI_PM_SCI_IRQ),
 				  power_off, err);
 	if (ret == 0)
-		ret = pc_fw_cfg(vm, pc, err);
+		ret = pc_firmware(vm, pc, err);
 	if (ret == 0)
 		ret = pc_pci(vm, pc, err);
 	if (ret == 0)
@@ -272,10 +292,10 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 
 static void pc_list(struct vm *vm, struct pc *pc)
 {
-	void *devices[] = { pc->pic,   pc->ioapic, pc->irqs,   pc->pit,
-			    pc->rtc,   pc->port92, pc->i8042,  pc->com1,
-			    pc->debug, pc->pm,     pc->fw_cfg, pc->pci,
-			    pc->lpc };
+	void *devices[] = { pc->pic,      pc->ioapic, pc->irqs,   pc->pit,
+			    pc->rtc,      pc->port92, pc->i8042,  pc->com1,
+			    pc->debug,    pc->pm,     pc->fw_cfg, pc->flash[0],
+			    pc->flash[1], pc->pci,    pc->lpc };
 
 	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
 		pc_add(&vm->devs, devices[i]);
@@ -292,6 +312,7 @@ int pc_new(struct vm *vm, struct err *err)
 
 	if (!pc)
 		return err_set(err, ENOMEM, "out of memory");
+	pc->log_fd = -1;
 	vm->pc = pc;
 	ret = pc_build(vm, pc, err);
 	pc_list(vm, pc);
@@ -313,6 +334,8 @@ void pc_free(struct vm *vm)
 {
 	pc_free_from(vm->devs);
 	vm->devs = NULL;
+	if (vm->pc && vm->pc->log_fd >= 0)
+		close(vm->pc->log_fd);
 	free(vm->pc);
 	vm->pc = NULL;
 }
@@ -329,6 +352,17 @@ void pc_walk(struct vm *vm, struct walk *w)
 	for (struct dev *dev = vm->devs; dev; dev = dev->next)
 		if (dev->walk)
 			dev->walk(dev, w);
+}
+
+void pc_describe(struct vm *vm, struct acpi_config *c)
+{
+	struct mem_range ecam = pci_host_ecam(vm->pc->pci);
+
+	/* ECAM that is off, or in the way of the board: as after reset. */
+	if (ecam.size == PCI_ECAM_SIZE && ecam.base >= PC_ECAM_LOWEST &&
+	    ecam.base + ecam.size <= PCI_MMIO2_END)
+		c->ecam = ecam.base;
+	pci_host_mem64(vm->pc->pci, &c->mem64_base, &c->mem64_end);
 }
 
 void pc_power_button(struct vm *vm)

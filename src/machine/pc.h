@@ -23,6 +23,10 @@ void pc_free(struct vm *vm);
 void pc_reset(struct vm *vm);
 void pc_walk(struct vm *vm, struct walk *w);
 
+struct acpi_config;
+/* What the tables say of PCI, as it is now. Any thread, no locks. */
+void pc_describe(struct vm *vm, struct acpi_config *c);
+
 void pc_power_button(struct vm *vm);
 /* Writes out what the guest sent to its serial port: at the end of a run. */
 void pc_flush_console(struct vm *vm);

@@ -12,6 +12,10 @@
 #include "machine/run.h"
 #include "machine/trace.h"
 
+#define VM_LOW_BIG   0xb0000000ull
+#define VM_LOW_LIMIT 0x80000000ull
+#define VM_UEFI_BITS 40
+
 /* --- Life -------------------------------------------------------------------
  */
 
@@ -114,6 +118,15 @@ static int vm_build(struct vm *vm, struct err *err)
 		ret = run_init(vm, err);
 	if (ret == 0)
 		ret = guest_open(&vm->run->guest, vm, err);
+	/* OVMF takes 40 bits for QEMU's standard, and 36 to be enough then;
+	 * with more it builds 256 MiB of page tables. */
+	if (ret == 0 && vm->run->guest.firmware &&
+	    firmware_is_uefi(vm->run->guest.firmware))
+		vm->xm.phys_bits = VM_UEFI_BITS;
+	/* Q35's firmware has its ECAM at b0000000 or above. */
+	if (ret == 0 && vm->run->guest.firmware &&
+	    vm->config.memory > VM_LOW_BIG)
+		mem_limit_low(vm->env.mem, VM_LOW_LIMIT);
 	if (ret == 0)
 		ret = vm_new_machine(vm, err);
 	if (ret == 0)

@@ -110,6 +110,12 @@ int mem_new(struct mem **out, uint64_t ram_bytes, struct err *err)
 	return 0;
 }
 
+void mem_limit_low(struct mem *m, uint64_t bytes)
+{
+	if (bytes >= MEM_RAM_MIN && bytes < m->low_bytes)
+		m->low_bytes = bytes & ~(MEM_RAM_MIN - 1);
+}
+
 void mem_free(struct mem *m)
 {
 	if (!m)

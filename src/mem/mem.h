@@ -42,6 +42,12 @@ struct mem;
 int mem_new(struct mem **out, uint64_t ram_bytes, struct err *err);
 void mem_free(struct mem *m);
 
+/*
+ * Less RAM below the hole, so that more of it is free for devices: a multiple
+ * of 1 MiB; what is not below is above.  At once after mem_new().
+ */
+void mem_limit_low(struct mem *m, uint64_t bytes);
+
 /* --- RAM ------------------------------------------------------------- */
 
 uint64_t mem_ram_bytes(const struct mem *m);

@@ -230,6 +230,11 @@ struct x86_machine {
 	struct x86_cpu **cpus;	/* cpu_count, in APIC id order */
 	uint32_t tsc_khz;
 	/*
+	 * Physical address bits that CPUID tells of, if not 0: fewer than
+	 * there are, for firmware that builds page tables for all of them.
+	 */
+	uint8_t phys_bits;
+	/*
 	 * Host TSC at which guest time was stopped; 0: it runs.  Changes only
 	 * while every vCPU stands still (machine/run.c).
 	 */

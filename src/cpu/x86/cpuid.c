@@ -440,7 +440,9 @@ static void cpuid_l2(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 static void cpuid_address(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 			  struct x86_cpuid_regs *r)
 {
-	r->eax = X86_CPUID_LINEAR_BITS << 8 | X86_PHYS_BITS;
+	unsigned fewer = cpu->xm ? cpu->xm->phys_bits : 0;
+
+	r->eax = X86_CPUID_LINEAR_BITS << 8 | (fewer ? fewer : X86_PHYS_BITS);
 }
 
 static const struct {

@@ -43,6 +43,8 @@
 struct fw_cfg_item {
 	uint8_t *data;
 	uint32_t len;
+	fw_cfg_make *make; /* NULL: the data stay as they are */
+	void *opaque;
 };
 
 /* An entry of the directory; numbers big-endian. */
@@ -189,12 +191,31 @@ int fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data,
 	return rc ? rc : fw_cfg_add_entry(f, &file);
 }
 
+int fw_cfg_add_made(struct fw_cfg *f, const char *name, uint32_t len,
+		    fw_cfg_make *make, void *opaque)
+{
+	struct fw_cfg_item *item = &f->items[FW_CFG_FILE_BASE + f->file_count];
+	uint8_t *zeros = calloc(1, len);
+	int rc = zeros ? fw_cfg_add_file(f, name, zeros, len) : -ENOMEM;
+
+	free(zeros);
+	if (rc == 0) {
+		item->make = make;
+		item->opaque = opaque;
+	}
+	return rc;
+}
+
 /* --- Reading -------------------------------------------------------------- */
 
 static void fw_cfg_select(struct fw_cfg *f, uint16_t key)
 {
+	struct fw_cfg_item *item = fw_cfg_item(f, key);
+
 	f->selector = key;
 	f->offset = 0;
+	if (item && item->make)
+		item->make(item->opaque, item->data, item->len);
 }
 
 /* Takes the next n bytes; zeros where the item has ended. */

@@ -45,5 +45,13 @@ int fw_cfg_add_u64(struct fw_cfg *f, uint16_t key, uint64_t value);
 /* A named file ("etc/acpi/tables"): at most 55 characters, unique. */
 int fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data,
 		    uint32_t len);
+/*
+ * A file whose len bytes are made anew each time the guest selects it: what
+ * it tells depends on what the firmware did before.  Called in a vCPU's
+ * thread, with the device's lock held; data holds what was made last.
+ */
+typedef void fw_cfg_make(void *opaque, uint8_t *data, uint32_t len);
+int fw_cfg_add_made(struct fw_cfg *f, const char *name, uint32_t len,
+		    fw_cfg_make *make, void *opaque);
 
 #endif

@@ -16,8 +16,8 @@
  *
  * The bridge calls itself an Intel 82G33 DRAM controller (8086:29c0) with the
  * subsystem ID by which firmware recognises a virtual machine's: PCIEXBAR
- * moves ECAM, the PAM registers (90h-96h) and SMRAM (9dh) are storage, as
- * that memory is RAM.
+ * moves ECAM, the PAM registers (90h-96h) are the board's affair, SMRAM (9dh)
+ * is storage, as that memory is RAM.
  */
 #include "dev/pci/host.h"
 
@@ -40,6 +40,8 @@
 #define PCI_MCH_PAM0     0x90
 #define PCI_MCH_PAM6     0x96
 #define PCI_MCH_SMRAM    0x9d
+
+#define PCI_HIGH_END (1ull << 46) /* MAXPHYADDR, as CPUID says */
 
 /* No window below this, however little RAM there is. */
 #define PCI_HOLE_LOWEST 0x80000000ull
@@ -218,6 +220,31 @@ static void pci_ecam_write(struct pci_host *host, uint64_t offset,
 			      offset & 0xfff, size, (uint32_t)value);
 }
 
+void pci_host_mem64(struct pci_host *host, uint64_t *base, uint64_t *end)
+{
+	for (unsigned i = 0; i < host->bar_count; i++) {
+		const struct pci_bar *bar = host->bars[i];
+		uint64_t at =
+			atomic_load_explicit(&bar->addr, memory_order_acquire);
+
+		if (bar->type == PCI_BAR_IO || at < MEM_HOLE_END ||
+		    at >= PCI_HIGH_END)
+			continue;
+		if (at < *base)
+			*base = at;
+		if (at + bar->size > *end)
+			*end = at + bar->size;
+	}
+}
+
+struct mem_range pci_host_ecam(struct pci_host *host)
+{
+	return (struct mem_range){
+		atomic_load_explicit(&host->ecam, memory_order_relaxed),
+		atomic_load_explicit(&host->ecam_size, memory_order_relaxed),
+	};
+}
+
 /* The bridge's own registers: PCIEXBAR may have moved ECAM. */
 static void pci_bridge_written(struct pci_dev *pd, unsigned offset,
 			       unsigned size)
@@ -230,6 +257,10 @@ static void pci_bridge_written(struct pci_dev *pd, unsigned offset,
 	atomic_store_explicit(&host->ecam_size, bytes, memory_order_relaxed);
 	atomic_store_explicit(&host->ecam, reg & 0xffc000000ull & -bytes,
 			      memory_order_relaxed);
+	if (host->config.pam && offset <= PCI_MCH_PAM6 &&
+	    offset + size > PCI_MCH_PAM0)
+		host->config.pam(host->config.pam_opaque,
+				 pd->config + PCI_MCH_PAM0);
 }
 
 /* --- CF8/CFC and CF9 ------------------------------------------------------ */
@@ -493,6 +524,17 @@ static uint64_t pci_hole_base(struct mem *mem)
 	return end > PCI_HOLE_LOWEST ? end : PCI_HOLE_LOWEST;
 }
 
+/* Firmware places 64-bit BARs where it likes, above RAM. */
+static uint64_t pci_high_base(struct mem *mem)
+{
+	struct mem_range ram[2];
+	uint64_t end = MEM_HOLE_END;
+
+	if (mem_ram_ranges(mem, ram) == 2)
+		end = ram[1].base + ram[1].size;
+	return (end + 0x3fffffff) & ~0x3fffffffull;
+}
+
 static int pci_map_window(struct pci_host *host, enum pci_windows n,
 			  uint64_t base, uint64_t end)
 {
@@ -518,8 +560,8 @@ static int pci_map(struct pci_host *host)
 		rc = pci_map_window(host, PCI_WINDOW_LOW, pci_hole_base(mem),
 				    PCI_MMIO2_END);
 	if (rc == 0)
-		rc = pci_map_window(host, PCI_WINDOW_HIGH, PCI_MMIO64_BASE,
-				    PCI_MMIO64_END);
+		rc = pci_map_window(host, PCI_WINDOW_HIGH, pci_high_base(mem),
+				    PCI_HIGH_END);
 	if (rc == 0)
 		rc = pci_map_window(host, PCI_WINDOW_IO, PCI_IO_BASE,
 				    PCI_IO_END);

@@ -10,7 +10,8 @@
  *	PCI_ECAM_BASE	 ECAM, 1 MiB for bus 0 .. PCI_ECAM_BUSES - 1, until
  *			 firmware moves it with PCIEXBAR (60h of the bridge)
  *	windows in which BARs answer: see PCI_MMIO*, PCI_IO_* and acpi.c's
- *			 _CRS; all of the hole above low RAM in truth
+ *			 _CRS; in truth all of the hole above low RAM, and all
+ *			 above high RAM
  *
  * Empty slots and other buses read as all ones.
  *
@@ -41,11 +42,18 @@
 #define PCI_SLOTS       32
 #define PCI_FUNCS       8
 #define PCI_PIRQS       4
+#define PCI_PAMS        7
 
 struct pci_host_config {
 	struct irq pirq[PCI_PIRQS]; /* irqs_pirq(0..3) */
 	struct msi_bus msi;
 	struct dev_hook reset; /* port cf9 */
+	/*
+	 * The PAM registers (90h-96h) were written, or reset.  Under the lock
+	 * of configuration space.  NULL: they are storage.
+	 */
+	void (*pam)(void *opaque, const uint8_t pam[PCI_PAMS]);
+	void *pam_opaque;
 };
 
 int pci_host_new(struct pci_host **out, const struct dev_env *env,
@@ -54,6 +62,10 @@ int pci_host_new(struct pci_host **out, const struct dev_env *env,
 /* What devices need of it. */
 struct dev_env *pci_host_env(struct pci_host *host);
 const struct msi_bus *pci_host_msi(struct pci_host *host);
+/* Where ECAM is now (its size is 0: nowhere). Any thread. */
+struct mem_range pci_host_ecam(struct pci_host *host);
+/* Widens [*base, *end) to what BARs above 4 GiB take now. Any thread. */
+void pci_host_mem64(struct pci_host *host, uint64_t *base, uint64_t *end);
 /* PIRQ 0..3 of a function's INTx pin (1..4). */
 unsigned pci_pirq(unsigned slot, unsigned pin);
 /* For pci.c: sets pd->intx and pd->intx_off (NULL: as is) and the wires. */
