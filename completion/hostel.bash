@@ -10,11 +10,15 @@ _hostel()
 		return
 	fi
 	case $prev in
-	--kernel|--initrd|--trace)
+	--kernel|--initrd|--trace|--nvram|--firmware-log)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return ;;
 	--engine)
 		COMPREPLY=($(compgen -W "auto translator interpreter" -- "$cur"))
+		return ;;
+	--firmware)
+		COMPREPLY=($(compgen -W "bios uefi" -- "$cur")
+			$(compgen -f -- "$cur"))
 		return ;;
 	--console)
 		COMPREPLY=($(compgen -W "stdio none" -- "$cur")
@@ -27,6 +31,7 @@ _hostel()
 	case ${COMP_WORDS[1]} in
 	run)
 		COMPREPLY=($(compgen -W "--kernel --initrd --append --memory
+			--firmware --nvram --firmware-log
 			--cpus --engine --console --no-reboot --timeout --stats
 			--name --trace --trace-filter --gdb --gdb-wait --help" \
 			-- "$cur")) ;;
