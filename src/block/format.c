@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "block/fault.h"
 #include "block/lock.h"
 #include "block/posix.h"
 
@@ -97,6 +98,8 @@ static int format_open_file(struct block **out, const struct block_open *how,
 	rc = format_link(link, how, file, err);
 	if (rc == 0 && !how->no_lock)
 		rc = lock_image(posix_fd(file), !how->readonly, how->path, err);
+	if (rc == 0 && how->fault)
+		rc = fault_push(&file, how->fault, true, err);
 	if (rc < 0)
 		block_close(file);
 	else
@@ -179,9 +182,22 @@ static int format_stack(struct block **out, struct block *file,
 	return 0;
 }
 
+/* What lies on top of the format. */
+static int format_filters(struct block **b, const struct block_open *how,
+			  struct err *err)
+{
+	int rc = how->fault ? fault_push(b, how->fault, false, err) : 0;
+
+	if (rc == 0 && (how->throttle.bps || how->throttle.iops))
+		rc = throttle_push(b, &how->throttle, err);
+	(*b)->writethrough = how->cache == BLOCK_CACHE_WRITETHROUGH;
+	return rc;
+}
+
 int block_open(struct block **out, const struct block_open *how,
 	       struct err *err)
 {
+	struct block *b = NULL;
 	struct block_chain link;
 	struct block_open below = *how;
 	struct block *file;
@@ -190,9 +206,13 @@ int block_open(struct block **out, const struct block_open *how,
 	if (rc < 0)
 		return rc;
 	below.chain = &link;
-	rc = format_stack(out, file, &below, err);
-	if (rc == 0 && how->cache == BLOCK_CACHE_WRITETHROUGH)
-		(*out)->writethrough = true;
+	rc = format_stack(&b, file, &below, err);
+	if (rc == 0)
+		rc = format_filters(&b, how, err);
+	if (rc < 0)
+		block_close(b);
+	else
+		*out = b;
 	return rc;
 }
 
