@@ -10,7 +10,7 @@ _hostel()
 		return
 	fi
 	case $prev in
-	--kernel|--initrd|--trace|--nvram|--firmware-log)
+	--kernel|--initrd|--trace|--nvram|--firmware-log|--screenshot)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return ;;
 	--engine)
@@ -19,6 +19,9 @@ _hostel()
 	--firmware)
 		COMPREPLY=($(compgen -W "bios uefi" -- "$cur")
 			$(compgen -f -- "$cur"))
+		return ;;
+	--vga)
+		COMPREPLY=($(compgen -W "std none" -- "$cur"))
 		return ;;
 	--console)
 		COMPREPLY=($(compgen -W "stdio none" -- "$cur")
@@ -31,7 +34,7 @@ _hostel()
 	case ${COMP_WORDS[1]} in
 	run)
 		COMPREPLY=($(compgen -W "--kernel --initrd --append --memory
-			--firmware --nvram --firmware-log
+			--firmware --nvram --firmware-log --vga --screenshot
 			--cpus --engine --console --no-reboot --timeout --stats
 			--name --trace --trace-filter --gdb --gdb-wait --help" \
 			-- "$cur")) ;;

@@ -68,6 +68,8 @@ struct vm_config {
 	bool gdb_wait;      /* stop before the first instruction */
 	char *firmware;     /* "bios", "uefi" or a file */
 	char *nvram;        /* file of the firmware's variables */
+	char *vga;          /* "std", "none"; NULL: std with firmware */
+	char *screenshot;   /* file for the screen at the guest's end */
 	char *firmware_log; /* file for what firmware writes to port 402 */
 	char *cdrom;        /* file */
 	struct vm_disk *disks;

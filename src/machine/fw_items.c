@@ -34,6 +34,7 @@
 #define ITEMS_SCRIPT   "etc/table-loader"
 #define ITEMS_ALIGN    4096
 #define ITEMS_COM1     0x3f8
+#define ITEMS_ROM_MAX  0x10000
 #define ITEMS_COMMANDS (2 + 2 * ACPI_LINKS_MAX + 3)
 
 enum { ITEMS_ALLOCATE = 1, ITEMS_POINTER, ITEMS_CHECKSUM };
@@ -228,6 +229,29 @@ static int items_settings(struct fw_cfg *f)
 	return ret;
 }
 
+/*
+ * SeaBIOS takes a card's ROM from a file of the card's name.  Without one
+ * there is no text mode, but a system by serial port or UEFI.
+ */
+static int items_vga_bios(struct fw_cfg *f)
+{
+	static const char *const paths[] = {
+		"/usr/share/seabios/vgabios-stdvga.bin",
+		"/usr/share/qemu/vgabios-stdvga.bin",
+	};
+	struct boot_blob rom;
+	int ret = -ENOENT;
+
+	for (size_t i = 0; ret && i < sizeof(paths) / sizeof(paths[0]); i++)
+		ret = boot_blob_open(&rom, paths[i], "VGA BIOS", NULL);
+	if (ret || rom.size > ITEMS_ROM_MAX)
+		return 0;
+	ret = fw_cfg_add_file(f, "pci1234,1111.rom", rom.data,
+			      (uint32_t)rom.size);
+	boot_blob_close(&rom);
+	return ret;
+}
+
 static int items_numbers(struct fw_cfg *f, struct vm *vm)
 {
 	int ret =
@@ -245,12 +269,15 @@ static int items_numbers(struct fw_cfg *f, struct vm *vm)
 int fw_items_add(struct fw_cfg *f, struct vm *vm, struct err *err)
 {
 	int ret = items_numbers(f, vm);
+	bool firmware = vm->run->guest.firmware;
 
 	if (ret == 0)
 		ret = items_e820(f, vm);
-	if (ret == 0 && vm->run->guest.firmware)
+	if (ret == 0 && firmware)
 		ret = items_settings(f);
-	if (ret == 0 && vm->run->guest.firmware)
+	if (ret == 0 && firmware)
+		ret = items_vga_bios(f);
+	if (ret == 0 && firmware)
 		ret = items_acpi(f, vm);
 	return ret ? err_set(err, -ret, "fw_cfg cannot hold its items") : 0;
 }

@@ -25,6 +25,7 @@
 #include "dev/pc/uart.h"
 #include "dev/pci/host.h"
 #include "dev/pci/lpc.h"
+#include "dev/vga/vga.h"
 #include "dev/virtio/rng.h"
 #include "machine/acpi.h"
 #include "machine/e820.h"
@@ -36,6 +37,7 @@
 #define PC_COM1_BASE     0x3f8
 #define PC_FLUSH_WAIT_MS 1000
 /* Slot 0 is the host bridge, 1 is kept for a display, 31 the ISA bridge. */
+#define PC_SLOT_VGA    1
 #define PC_SLOT_FIRST  2
 #define PC_SLOT_END    31
 #define PC_ECAM_LOWEST 0x80000000ull
@@ -55,6 +57,7 @@ struct pc {
 	struct pflash *flash[2]; /* code and variables; NULL: none */
 	struct pci_host *pci;
 	struct lpc *lpc;
+	struct vga *vga;     /* NULL: none */
 	unsigned next_slot;  /* for what is plugged into the PCI bus */
 	struct dev *plugged; /* these, in order of creation */
 	int log_fd;          /* --firmware-log; -1: none */
@@ -198,6 +201,23 @@ static int pc_debug(struct vm *vm, struct pc *pc, struct err *err)
 	return debug_new(&pc->debug, &vm->env, fd, exit_port, err);
 }
 
+/* A kernel that was started without firmware finds no text mode there. */
+static int pc_display(struct vm *vm, struct pc *pc, struct err *err)
+{
+	const char *which = vm->config.vga;
+
+	if (!which)
+		which = vm->run->guest.firmware ? "std" : "none";
+	if (!strcmp(which, "none"))
+		return 0;
+	if (strcmp(which, "std"))
+		return err_set(err, EINVAL,
+			       "unknown display \"%s\"; --vga takes std or "
+			       "none",
+			       which);
+	return vga_new(&pc->vga, &vm->env, pc->pci, PC_SLOT_VGA, err);
+}
+
 /* --- What is plugged into the PCI bus ------------------------------------- */
 
 /* Puts a device at the end of a list, which is in creation order. */
@@ -286,6 +306,8 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 	if (ret == 0)
 		ret = pc_pci(vm, pc, err);
 	if (ret == 0)
+		ret = pc_display(vm, pc, err);
+	if (ret == 0)
 		ret = pc_rng(vm, pc, err);
 	return ret;
 }
@@ -295,7 +317,7 @@ static void pc_list(struct vm *vm, struct pc *pc)
 	void *devices[] = { pc->pic,      pc->ioapic, pc->irqs,   pc->pit,
 			    pc->rtc,      pc->port92, pc->i8042,  pc->com1,
 			    pc->debug,    pc->pm,     pc->fw_cfg, pc->flash[0],
-			    pc->flash[1], pc->pci,    pc->lpc };
+			    pc->flash[1], pc->pci,    pc->lpc,    pc->vga };
 
 	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
 		pc_add(&vm->devs, devices[i]);
@@ -354,6 +376,11 @@ void pc_walk(struct vm *vm, struct walk *w)
 			dev->walk(dev, w);
 }
 
+struct vga *pc_vga(struct vm *vm)
+{
+	return vm->pc->vga;
+}
+
 void pc_describe(struct vm *vm, struct acpi_config *c)
 {
 	struct mem_range ecam = pci_host_ecam(vm->pc->pci);
@@ -362,6 +389,7 @@ void pc_describe(struct vm *vm, struct acpi_config *c)
 	if (ecam.size == PCI_ECAM_SIZE && ecam.base >= PC_ECAM_LOWEST &&
 	    ecam.base + ecam.size <= PCI_MMIO2_END)
 		c->ecam = ecam.base;
+	c->vga = vm->pc->vga;
 	pci_host_mem64(vm->pc->pci, &c->mem64_base, &c->mem64_end);
 }
 

@@ -27,6 +27,10 @@ struct acpi_config;
 /* What the tables say of PCI, as it is now. Any thread, no locks. */
 void pc_describe(struct vm *vm, struct acpi_config *c);
 
+struct vga;
+/* The display; NULL: there is none. */
+struct vga *pc_vga(struct vm *vm);
+
 void pc_power_button(struct vm *vm);
 /* Writes out what the guest sent to its serial port: at the end of a run. */
 void pc_flush_console(struct vm *vm);

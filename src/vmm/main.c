@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "machine/config.h"
+#include "machine/screenshot.h"
 #include "machine/vm.h"
 #include "vmm/control.h"
 #include "vmm/jail.h"
@@ -161,6 +162,9 @@ static int vmm_run(struct vmm *vmm)
 	pthread_mutex_unlock(&vmm->lock);
 
 	failed = vm_run(vm, &status, &err) == VM_END_ERROR;
+	/* What the guest showed last is still there. */
+	if (vm->config.screenshot && !failed)
+		failed = screenshot_file(vm, vm->config.screenshot, &err) < 0;
 	if (failed)
 		status = CONTROL_STATUS_ERROR;
 	if (want_stats)
