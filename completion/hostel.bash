@@ -10,7 +10,7 @@ _hostel()
 		return
 	fi
 	case $prev in
-	--kernel|--initrd|--trace|--nvram|--firmware-log|--screenshot)
+	--kernel|--initrd|--disk|--trace|--nvram|--firmware-log|--screenshot)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return ;;
 	--engine)
@@ -34,7 +34,7 @@ _hostel()
 	case ${COMP_WORDS[1]} in
 	run)
 		COMPREPLY=($(compgen -W "--kernel --initrd --append --memory
-			--firmware --nvram --firmware-log --vga --screenshot
+			--disk --firmware --nvram --firmware-log --vga --screenshot
 			--cpus --engine --console --no-reboot --timeout --stats
 			--name --trace --trace-filter --gdb --gdb-wait --help" \
 			-- "$cur")) ;;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,8 +27,10 @@
 #include "dev/pci/host.h"
 #include "dev/pci/lpc.h"
 #include "dev/vga/vga.h"
+#include "dev/virtio/blk.h"
 #include "dev/virtio/rng.h"
 #include "machine/acpi.h"
+#include "machine/disks.h"
 #include "machine/e820.h"
 #include "machine/firmware.h"
 #include "machine/fw_items.h"
@@ -40,6 +43,7 @@
 #define PC_SLOT_VGA    1
 #define PC_SLOT_FIRST  2
 #define PC_SLOT_END    31
+#define PC_DISK_QUEUES 4
 #define PC_ECAM_LOWEST 0x80000000ull
 
 struct pc {
@@ -61,6 +65,7 @@ struct pc {
 	unsigned next_slot;  /* for what is plugged into the PCI bus */
 	struct dev *plugged; /* these, in order of creation */
 	int log_fd;          /* --firmware-log; -1: none */
+	struct disks disks;
 };
 
 /* --- What devices ask of the board ---------------------------------------- */
@@ -278,6 +283,55 @@ static int pc_rng(struct vm *vm, struct pc *pc, struct err *err)
 	return ret ? ret : pc_plug_virtio(pc, vd, err);
 }
 
+/* As many queues as vCPUs may use at once; more cost memory only. */
+static unsigned pc_disk_queues(const struct vm *vm, const struct vm_disk *disk)
+{
+	uint64_t n = disk->queues ? disk->queues : vm->xm.cpu_count;
+	uint64_t max = disk->queues ? VIRTIO_BLK_QUEUES_MAX : PC_DISK_QUEUES;
+
+	return (unsigned)(n < max ? n : max);
+}
+
+static unsigned pc_retry_disk(void *device)
+{
+	return virtio_blk_retry(device);
+}
+
+static int pc_disk(struct vm *vm, struct pc *pc, const struct vm_disk *disk,
+		   struct err *err)
+{
+	struct disks_entry *entry = disks_add(&pc->disks, disk);
+	struct virtio_blk_config config = {
+		.queues = pc_disk_queues(vm, disk),
+		.full = disks_full_hook(entry),
+	};
+	char serial[16];
+	struct virtio_dev *vd;
+	int ret = disks_open(&config.disk, disk, err);
+
+	if (ret < 0)
+		return ret;
+	snprintf(serial, sizeof(serial), "hostel-disk%u",
+		 pc_instances(pc, "virtio-blk"));
+	config.serial = serial;
+	ret = virtio_blk_new(&vd, &vm->env, &config, err);
+	if (ret < 0)
+		return ret;
+	entry->retry = pc_retry_disk;
+	entry->device = vd;
+	return pc_plug_virtio(pc, vd, err);
+}
+
+static int pc_disks(struct vm *vm, struct pc *pc, struct err *err)
+{
+	int ret = disks_init(&pc->disks, vm, err);
+
+	for (unsigned i = 0; i < vm->config.disk_count && ret == 0; i++)
+		if (disks_on_bus(&vm->config.disks[i], "virtio"))
+			ret = pc_disk(vm, pc, &vm->config.disks[i], err);
+	return ret;
+}
+
 /* --- The list ------------------------------------------------------------- */
 
 /* Every device of the machine. */
@@ -309,6 +363,8 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 		ret = pc_display(vm, pc, err);
 	if (ret == 0)
 		ret = pc_rng(vm, pc, err);
+	if (ret == 0)
+		ret = pc_disks(vm, pc, err);
 	return ret;
 }
 
@@ -335,6 +391,7 @@ int pc_new(struct vm *vm, struct err *err)
 	if (!pc)
 		return err_set(err, ENOMEM, "out of memory");
 	pc->log_fd = -1;
+	pc->disks.timer_fd = -1;
 	vm->pc = pc;
 	ret = pc_build(vm, pc, err);
 	pc_list(vm, pc);
@@ -356,6 +413,8 @@ void pc_free(struct vm *vm)
 {
 	pc_free_from(vm->devs);
 	vm->devs = NULL;
+	if (vm->pc)
+		disks_exit(&vm->pc->disks);
 	if (vm->pc && vm->pc->log_fd >= 0)
 		close(vm->pc->log_fd);
 	free(vm->pc);
@@ -391,6 +450,11 @@ void pc_describe(struct vm *vm, struct acpi_config *c)
 		c->ecam = ecam.base;
 	c->vga = vm->pc->vga;
 	pci_host_mem64(vm->pc->pci, &c->mem64_base, &c->mem64_end);
+}
+
+bool pc_resume_disks(struct vm *vm)
+{
+	return disks_resume(&vm->pc->disks);
 }
 
 void pc_power_button(struct vm *vm)

@@ -32,6 +32,8 @@ struct vga;
 struct vga *pc_vga(struct vm *vm);
 
 void pc_power_button(struct vm *vm);
+/* A disk of the host was full: try again.  False: none was.  Any thread. */
+bool pc_resume_disks(struct vm *vm);
 /* Writes out what the guest sent to its serial port: at the end of a run. */
 void pc_flush_console(struct vm *vm);
 

@@ -1,0 +1,192 @@
+/* disks.c - see disks.h. */
+#include "machine/disks.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "machine/vm.h"
+
+#define DISKS_RETRY_S 2
+
+/* --- Opening -------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	enum block_cache cache;
+} disks_caches[] = {
+	{ "writeback", BLOCK_CACHE_WRITEBACK },
+	{ "none", BLOCK_CACHE_NONE },
+	{ "writethrough", BLOCK_CACHE_WRITETHROUGH },
+	{ "unsafe", BLOCK_CACHE_UNSAFE },
+};
+
+static enum block_cache disks_cache(const char *name)
+{
+	for (size_t i = 0; i < sizeof(disks_caches) / sizeof(disks_caches[0]);
+	     i++)
+		if (name && !strcmp(name, disks_caches[i].name))
+			return disks_caches[i].cache;
+	return BLOCK_CACHE_WRITEBACK;
+}
+
+int disks_open(struct block **out, const struct vm_disk *disk, struct err *err)
+{
+	struct block_open how = {
+		.path = disk->file,
+		.format = disk->format,
+		.readonly = disk->readonly,
+		.discard = disk->discard,
+		.cache = disks_cache(disk->cache),
+		.throttle = { .bps = disk->bps,
+			      .iops = disk->iops,
+			      .bps_burst = disk->bps_burst,
+			      .iops_burst = disk->iops_burst },
+		.fault = disk->fault,
+	};
+	int rc = block_open(out, &how, err);
+
+	if (rc < 0)
+		err_prefix(err, "--disk");
+	return rc;
+}
+
+bool disks_on_bus(const struct vm_disk *disk, const char *bus)
+{
+	return !strcmp(disk->bus ? disk->bus : "virtio", bus);
+}
+
+/* --- Full ----------------------------------------------------------------- */
+
+static void disks_arm(struct disks *d, unsigned seconds)
+{
+	struct itimerspec when = { .it_value.tv_sec = seconds };
+
+	timerfd_settime(d->timer_fd, 0, &when, NULL);
+}
+
+static struct disks_entry *disks_full(struct disks *d)
+{
+	pthread_mutex_lock(&d->lock);
+	struct disks_entry *full = d->full;
+	pthread_mutex_unlock(&d->lock);
+	return full;
+}
+
+/* In the loop's thread: a vCPU's own cannot wait for all to stop. */
+static void disks_stop(void *opaque)
+{
+	struct disks *d = opaque;
+	const char *name = d->vm->config.name;
+
+	vm_pause(d->vm);
+	log_error("%s: no space is left on the host's disk: the guest is "
+		  "paused until there is; it tries again every %d seconds%s%s",
+		  disks_full(d)->path, DISKS_RETRY_S,
+		  name ? ", or at once by: hostel resume " : "",
+		  name ? name : "");
+	disks_arm(d, DISKS_RETRY_S);
+}
+
+static void disks_on_full(void *opaque, uint32_t value)
+{
+	struct disks_entry *e = opaque;
+	struct disks *d = e->disks;
+	bool first;
+
+	pthread_mutex_lock(&d->lock);
+	first = !d->full;
+	d->full = e;
+	pthread_mutex_unlock(&d->lock);
+	if (first && loop_call(d->vm->env.loop, disks_stop, d) < 0)
+		disks_arm(d, DISKS_RETRY_S); /* no memory: without a pause */
+}
+
+/* In the loop's thread, while the guest is paused. */
+static void disks_retry(void *opaque)
+{
+	struct disks *d = opaque;
+	unsigned kept = 0;
+
+	if (!disks_full(d))
+		return;
+	for (unsigned i = 0; i < d->count; i++)
+		if (d->entry[i].retry)
+			kept += d->entry[i].retry(d->entry[i].device);
+	if (kept) {
+		disks_arm(d, DISKS_RETRY_S);
+		return;
+	}
+	pthread_mutex_lock(&d->lock);
+	d->full = NULL;
+	pthread_mutex_unlock(&d->lock);
+	log_warn("there is space on the host's disk again: the guest goes on");
+	vm_resume(d->vm);
+}
+
+static void disks_on_timer(void *opaque, int fd, uint32_t events)
+{
+	uint64_t ticks;
+
+	if (read(fd, &ticks, sizeof(ticks)) == sizeof(ticks))
+		disks_retry(opaque);
+}
+
+bool disks_resume(struct disks *d)
+{
+	bool full = disks_full(d);
+
+	if (full)
+		loop_call(d->vm->env.loop, disks_retry, d);
+	return full;
+}
+
+struct dev_hook disks_full_hook(struct disks_entry *e)
+{
+	return (struct dev_hook){ disks_on_full, e };
+}
+
+/* --- Life ----------------------------------------------------------------- */
+
+struct disks_entry *disks_add(struct disks *d, const struct vm_disk *disk)
+{
+	struct disks_entry *e = &d->entry[d->count];
+
+	if (d->count == VM_DISKS_MAX)
+		return NULL;
+	d->count++;
+	e->disks = d;
+	e->path = disk->file;
+	return e;
+}
+
+int disks_init(struct disks *d, struct vm *vm, struct err *err)
+{
+	int rc;
+
+	memset(d, 0, sizeof(*d));
+	pthread_mutex_init(&d->lock, NULL);
+	d->vm = vm;
+	d->timer_fd =
+		timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (d->timer_fd < 0)
+		return err_set(err, errno, "cannot have a timer: %s",
+			       strerror(errno));
+	rc = loop_add_fd(vm->env.loop, d->timer_fd, EPOLLIN, disks_on_timer, d);
+	if (rc < 0)
+		return err_set(err, -rc, "cannot watch a timer: %s",
+			       strerror(-rc));
+	return 0;
+}
+
+void disks_exit(struct disks *d)
+{
+	if (d->timer_fd >= 0) {
+		loop_del_fd(d->vm->env.loop, d->timer_fd);
+		close(d->timer_fd);
+	}
+	pthread_mutex_destroy(&d->lock);
+}

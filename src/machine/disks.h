@@ -1,0 +1,58 @@
+/*
+ * disks.h - the disks of a guest's description, and what becomes of the guest
+ * when the host has no room for what it writes.
+ */
+#ifndef HOSTEL_MACHINE_DISKS_H
+#define HOSTEL_MACHINE_DISKS_H
+
+#include <pthread.h>
+
+#include "block/block.h"
+#include "dev/dev.h"
+#include "machine/config.h"
+
+struct vm;
+struct virtio_dev;
+
+/* Opens the stack that a --disk describes. */
+int disks_open(struct block **out, const struct vm_disk *disk, struct err *err);
+/* Is it for this kind of controller ("virtio", "ahci")? */
+bool disks_on_bus(const struct vm_disk *disk, const char *bus);
+
+/*
+ * A full host disk.  The guest is paused, a sentence on stderr says so, and
+ * every few seconds, or when disks_resume() asks, the requests that were kept
+ * are made again; when all went through, the guest goes on.
+ */
+struct disks;
+
+struct disks_entry {
+	struct disks *disks;
+	char *path; /* the configuration's */
+	/*
+	 * The device's: makes kept requests again, and returns how many are
+	 * kept once more.  Set before the guest runs.
+	 */
+	unsigned (*retry)(void *device);
+	void *device;
+};
+
+struct disks {
+	pthread_mutex_t lock;
+	struct disks_entry *full; /* guarded by lock; NULL: none is */
+	struct vm *vm;
+	int timer_fd; /* the host's time: guest time stands still */
+	struct disks_entry entry[VM_DISKS_MAX];
+	unsigned count;
+};
+
+int disks_init(struct disks *d, struct vm *vm, struct err *err);
+void disks_exit(struct disks *d);
+/* While the board is built; NULL: too many. */
+struct disks_entry *disks_add(struct disks *d, const struct vm_disk *disk);
+/* For the device: it keeps a request for want of room.  Any thread. */
+struct dev_hook disks_full_hook(struct disks_entry *e);
+/* Try again now.  False: no disk is full.  Any thread. */
+bool disks_resume(struct disks *d);
+
+#endif
