@@ -24,7 +24,7 @@ run:
 	@sh tools/run.sh
 
 test:
-	@sh tools/prereqs.sh
+	@sh tools/prereqs.sh qemu-utils
 	@sh tools/test.sh $(BUILD)
 
 bench:
@@ -42,7 +42,7 @@ UBSAN_BUILD = $(SANITIZE_BUILD)-ub
 sanitize: export HOSTEL_SANITIZED = 1
 sanitize: export UBSAN_OPTIONS = print_stacktrace=1
 sanitize:
-	@sh tools/prereqs.sh
+	@sh tools/prereqs.sh qemu-utils
 	@test -e $(SANITIZE_BUILD)/build.ninja || meson setup $(SANITIZE_BUILD) \
 		-Db_sanitize=address,undefined -Db_lundef=false \
 		-Dc_args=-fno-sanitize-recover=undefined >/dev/null

@@ -46,6 +46,8 @@
 #define BLOCK_NOWAIT 0x1 /* -EAGAIN, nothing done, if it might block */
 #define BLOCK_FUA    0x2 /* write: on stable storage when it returns */
 #define BLOCK_UNMAP  0x4 /* zero: may give the space back */
+/* write: compressed, where the format can and the range is whole clusters */
+#define BLOCK_COMPRESS 0x8
 
 /* What lies at a range, by block_map(). */
 enum block_extent_type {
@@ -65,6 +67,7 @@ struct block_extent {
 	int fd;
 	uint64_t fd_offset;
 	unsigned depth; /* 0: this node; 1: its backing; ... */
+	int pin;        /* of the node that answered, until block_map_done() */
 };
 
 struct block_info {
@@ -258,6 +261,8 @@ struct block_create {
 	uint32_t cluster_size; /* 0: the format's own choice */
 	const char *variant;   /* vmdk: "sparse", "stream", "flat";
 				* qcow2: "v2", "v3"; NULL: usual */
+	const char *compression; /* qcow2: "zlib", "zstd"; NULL: zlib */
+	unsigned refcount_bits;  /* qcow2: 1..64; 0: 16 */
 	bool lazy_refcounts, compressed, force;
 	/* Long work tells how far it is; may be NULL. Non-zero: stop. */
 	int (*progress)(void *opaque, uint64_t done, uint64_t total);

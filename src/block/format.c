@@ -30,6 +30,7 @@ struct block_chain {
 
 const struct block_format *const block_formats[] = {
 	&block_raw,
+	&block_qcow2,
 	NULL,
 };
 
