@@ -1,12 +1,12 @@
 /* hostel doctor: what this host can run, and why. */
 #include <cpuid.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cpu/kvm/probe.h"
 #include "machine/engines.h"
 #include "vmm/control.h"
 
@@ -19,17 +19,14 @@ static const struct engine_ops *const doctor_engines[] = {
 
 static void doctor_kvm(void)
 {
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	struct probe p;
 
-	if (fd >= 0)
-		printf("kvm          no: /dev/kvm is there, but this version "
-		       "has no KVM engine yet\n");
-	else
-		printf("kvm          no: /dev/kvm: %s; and this version has no "
-		       "KVM engine yet\n",
-		       strerror(errno));
-	if (fd >= 0)
-		close(fd);
+	probe_kvm(&p);
+	printf("kvm          %s: %s\n",
+	       p.verdict == PROBE_WORKS         ? "yes"
+	       : p.verdict == PROBE_NO_HARDWARE ? "slow"
+						: "no",
+	       p.why.msg);
 }
 
 static void doctor_software(const struct engine_ops *engine)

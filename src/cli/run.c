@@ -24,7 +24,9 @@ static const struct opt run_opts[] = {
 	{ "memory", "SIZE", OPT_STRING, "as in 512M, the default" },
 	{ "cpus", "N", OPT_COUNT, "virtual processors (default: 1)" },
 	{ "engine", "NAME", OPT_STRING,
-	  "auto (default), translator, interpreter or kvm" },
+	  "auto (default), kvm, translator or interpreter" },
+	{ "cpu", "NAME", OPT_STRING,
+	  "processor: host (default), v2, v3, haswell, zen, ..." },
 	{ "console", "WHERE", OPT_STRING,
 	  "first serial port: stdio (default), none or a FILE" },
 	{ "no-reboot", NULL, OPT_FLAG, "end where the guest would reboot" },
@@ -101,9 +103,6 @@ static int run_check(const struct vm_config *c, struct err *err)
 			       "--kernel is missing: name a bzImage, or an ELF "
 			       "file for PVH or Multiboot; or start as a PC "
 			       "does, with --firmware, --disk or --cdrom");
-	if (c->engine && !strcmp(c->engine, "kvm"))
-		return err_set(err, ENOSYS,
-			       "--engine: kvm is not built yet; use auto");
 	if (c->gdb_wait && !c->gdb)
 		return err_set(err, EINVAL,
 			       "--gdb-wait needs --gdb [ADDR:]PORT");

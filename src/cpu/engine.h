@@ -20,6 +20,14 @@
 
 struct x86_cpu;
 struct x86_machine;
+struct x86_model;
+
+/* What a pin of the I/O APIC sends, as an MSI; valid: it has one. */
+struct x86_route {
+	uint64_t addr;
+	uint32_t data;
+	uint32_t valid;
+};
 
 /* Why engine_ops.run returned. */
 enum vcpu_exit {
@@ -40,6 +48,7 @@ struct engine_stats {
 	uint64_t interrupts;
 	uint64_t halts;
 	uint64_t code_bytes;   /* host code or decoded code held now */
+	uint64_t vm_exits;     /* times that the guest left the hardware */
 };
 
 struct engine_ops {
@@ -72,10 +81,44 @@ struct engine_ops {
 	/* Drop all cached code and translations (state was restored). */
 	void (*flush)(struct x86_cpu *cpu);
 	void (*stats)(struct x86_cpu *cpu, struct engine_stats *out);
+
+	/* --- What only some engines have; else NULL --------------------- */
+
+	/* Would "auto" take it here, beyond probe()?  0, or why not. */
+	int (*advise)(struct err *why);
+	/*
+	 * Takes away from a guest's processor what this engine cannot show
+	 * on this host.  Before vm_init, and by the others, too: so that a
+	 * guest may be moved to this engine later.
+	 */
+	void (*limit_model)(struct x86_model *model);
+	/* run() waits inside while the vCPU is halted or was not started. */
+	bool halts_inside;
+	/* x86_pend() was called: run() is to look.  Any thread. */
+	void (*kick)(struct x86_cpu *cpu);
+	/* The vCPU stands: notes in *cpu what has arrived since it stopped. */
+	void (*refresh)(struct x86_cpu *cpu);
+	/*
+	 * The engine keeps the local APICs.  Any thread: a message as
+	 * lapic_deliver_msi() has it; the 8259's output rose; what the I/O
+	 * APIC's pins send, of which EOIs are wanted back (lapic.h, EOI hook).
+	 */
+	void (*send_msi)(struct x86_machine *xm, uint64_t addr, uint32_t data);
+	void (*extint)(struct x86_machine *xm);
+	void (*set_routes)(struct x86_machine *xm, const struct x86_route *r,
+			   unsigned count);
+	/*
+	 * While on, collect() sets MEM_PAGE_DIRTY for each page of RAM that a
+	 * vCPU wrote since the last collect() or since it was switched on.
+	 * Engines without them set the flag as they write.
+	 */
+	int (*dirty_log)(struct x86_machine *xm, bool on, struct err *err);
+	int (*dirty_collect)(struct x86_machine *xm, struct err *err);
 };
 
 extern const struct engine_ops interpreter_engine;
 extern const struct engine_ops translator_engine;
+extern const struct engine_ops kvm_engine;
 /* A test tool: the translator checked against the interpreter as it runs. */
 extern const struct engine_ops lockstep_engine;
 

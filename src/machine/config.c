@@ -46,6 +46,7 @@ static const struct config_field config_fields[] = {
 	CONFIG_FIELD("initrd", CONFIG_STRING, initrd),
 	CONFIG_FIELD("append", CONFIG_STRING, append),
 	CONFIG_FIELD("engine", CONFIG_ENGINE, engine),
+	CONFIG_FIELD("cpu", CONFIG_STRING, cpu),
 	CONFIG_FIELD("memory", CONFIG_SIZE, memory),
 	CONFIG_FIELD("cpus", CONFIG_CPUS, cpus),
 	CONFIG_FIELD("console", CONFIG_CONSOLE, console),

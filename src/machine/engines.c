@@ -6,6 +6,7 @@
 
 /* In the order in which "auto" tries them. */
 static const struct engine_ops *const engines[] = {
+	&kvm_engine,
 	&translator_engine,
 	&interpreter_engine,
 	&lockstep_engine,
@@ -15,9 +16,12 @@ static const struct engine_ops *const engines[] = {
 
 static const struct engine_ops *engines_auto(struct err *err)
 {
-	for (size_t i = 0; i < ENGINES_COUNT; i++)
-		if (engines[i]->probe(err) == 0)
-			return engines[i];
+	for (size_t i = 0; i < ENGINES_COUNT; i++) {
+		const struct engine_ops *ops = engines[i];
+
+		if ((ops->advise ? ops->advise(err) : ops->probe(err)) == 0)
+			return ops;
+	}
 	return NULL;
 }
 
@@ -30,14 +34,9 @@ const struct engine_ops *engines_choose(const char *name, struct err *err)
 			continue;
 		return engines[i]->probe(err) == 0 ? engines[i] : NULL;
 	}
-	if (!strcmp(name, "kvm"))
-		err_set(err, ENOSYS,
-			"--engine kvm is not in this version yet; use auto, "
-			"translator or interpreter");
-	else
-		err_set(err, EINVAL,
-			"unknown engine \"%s\"; --engine takes auto, "
-			"translator or interpreter",
-			name);
+	err_set(err, EINVAL,
+		"unknown engine \"%s\"; --engine takes auto, kvm, "
+		"translator or interpreter",
+		name);
 	return NULL;
 }

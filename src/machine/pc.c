@@ -95,6 +95,19 @@ static void pc_send_msi(void *opaque, uint64_t addr, uint32_t data)
 	lapic_deliver_msi(opaque, addr, data);
 }
 
+/* An engine that keeps the local APICs must know whose EOIs come back. */
+static void pc_routes(void *opaque, const struct ioapic_route *from)
+{
+	struct x86_machine *xm = opaque;
+	struct x86_route route[IOAPIC_PINS] = { 0 };
+
+	for (unsigned i = 0; i < IOAPIC_PINS; i++)
+		if (from[i].level)
+			route[i] = (struct x86_route){ from[i].addr,
+						       from[i].data, 1 };
+	xm->engine_ops->set_routes(xm, route, IOAPIC_PINS);
+}
+
 /* --- The devices --------------------------------------------------------- */
 
 static int pc_interrupts(struct vm *vm, struct pc *pc, struct err *err)
@@ -114,6 +127,8 @@ static int pc_interrupts(struct vm *vm, struct pc *pc, struct err *err)
 	vm->xm.pic_pending = pic_pending;
 	vm->xm.pic_ack = pic_ack;
 	lapic_set_eoi_hook(&vm->xm, ioapic_eoi, pc->ioapic);
+	if (vm->xm.engine_ops->set_routes)
+		ioapic_set_route_hook(pc->ioapic, pc_routes, &vm->xm);
 	return 0;
 }
 

@@ -189,7 +189,7 @@ static void run_vcpu(struct vcpu_thread *t)
 	enum vcpu_exit exit;
 
 	while (run_park(t)) {
-		if (cpu->activity != X86_ACTIVE)
+		if (cpu->activity != X86_ACTIVE && !engine->halts_inside)
 			run_sleep(cpu);
 		exit = engine->run(cpu, &err);
 		t->exits[exit]++;

@@ -18,6 +18,7 @@ static const struct {
 	{ "interrupts", offsetof(struct engine_stats, interrupts) },
 	{ "halts", offsetof(struct engine_stats, halts) },
 	{ "code_bytes", offsetof(struct engine_stats, code_bytes) },
+	{ "vm_exits", offsetof(struct engine_stats, vm_exits) },
 };
 
 static const char *const stats_exits[] = {

@@ -32,6 +32,34 @@ static int vm_new_surroundings(struct vm *vm, struct err *err)
 	return vm->env.loop ? 0 : -ENOMEM;
 }
 
+/*
+ * What may be shown on this host by its KVM too, so that a guest can be moved
+ * there.  A KVM that hides what every processor with virtualization has is
+ * none to move to, and software engines lose nothing for it.
+ */
+static void vm_offered(struct vm *vm, struct x86_model *model)
+{
+	const struct engine_ops *ops = vm->xm.engine_ops;
+	struct x86_model limited, least;
+
+	x86_model_host(model);
+	limited = *model;
+	kvm_engine.limit_model(&limited);
+	least = limited;
+	if (ops->limit_model || x86_model_choose(&least, "v2", NULL) == 0)
+		*model = limited;
+}
+
+static int vm_choose_model(struct vm *vm, struct err *err)
+{
+	int ret;
+
+	vm_offered(vm, &vm->xm.model);
+	ret = x86_model_choose(&vm->xm.model, vm->config.cpu, err);
+	vm->xm.has_model = ret == 0;
+	return ret;
+}
+
 /* What the processors share, and the engine that runs them. */
 static int vm_new_machine(struct vm *vm, struct err *err)
 {
@@ -52,7 +80,9 @@ static int vm_new_machine(struct vm *vm, struct err *err)
 	xm->wake = run_wake;
 	xm->opaque = vm;
 	pthread_mutex_init(&xm->bounce_lock, NULL);
-	ret = x86_sync_init(xm, err);
+	ret = vm_choose_model(vm, err);
+	if (ret == 0)
+		ret = x86_sync_init(xm, err);
 	if (ret == 0)
 		ret = xm->engine_ops->vm_init(xm, err);
 	if (ret < 0)
@@ -240,8 +270,67 @@ static void vm_walk_clock(struct vm *vm, struct walk *w)
 		vclock_set(vm->env.clock, now);
 }
 
+/* Two hosts' TSCs are never quite the same; guests live with this much. */
+#define VM_TSC_PPM_MAX 500
+
+static bool vm_tsc_fits(uint32_t a, uint32_t b)
+{
+	uint64_t more = a > b ? a - b : b - a;
+
+	return more * 1000000 <= (uint64_t)b * VM_TSC_PPM_MAX;
+}
+
+static void vm_check_model(struct vm *vm, const struct x86_model *want,
+			   uint32_t khz, struct walk *w)
+{
+	struct x86_model offered;
+	const char *missing = "";
+
+	x86_model_host(&offered);
+	if (vm->xm.engine_ops->limit_model)
+		vm->xm.engine_ops->limit_model(&offered);
+	if (!x86_model_within(want, &offered, &missing))
+		walk_fail(w,
+			  "the guest was started with %s, which engine %s "
+			  "cannot show it on this host; start guests that are "
+			  "to be moved with less, as in --cpu v2",
+			  missing, vm->xm.engine_ops->name);
+	else if (!vm_tsc_fits(khz, vm->xm.tsc_khz))
+		walk_fail(w,
+			  "the guest's time stamp counter runs at %u kHz, "
+			  "this host's at %u kHz",
+			  khz, vm->xm.tsc_khz);
+	else
+		vm->xm.model = *want;
+}
+
+static void vm_walk_model(struct vm *vm, struct walk *w)
+{
+	struct x86_model model = vm->xm.model;
+	uint32_t khz = vm->xm.tsc_khz;
+
+	if (!walk_section(w, "machine", 0, 1))
+		return;
+	x86_model_walk(&model, w);
+	walk_u32(w, "tsc_khz", &khz);
+	walk_end(w);
+	if (walk_restoring(w))
+		vm_check_model(vm, &model, khz, w);
+}
+
+/* Restoring, it does no harm: it comes before what is restored. */
+static void vm_refresh_cpus(struct vm *vm)
+{
+	const struct engine_ops *ops = vm->xm.engine_ops;
+
+	for (unsigned i = 0; ops->refresh && i < vm->xm.cpu_count; i++)
+		ops->refresh(vm->xm.cpus[i]);
+}
+
 void vm_walk(struct vm *vm, struct walk *w)
 {
+	vm_refresh_cpus(vm);
+	vm_walk_model(vm, w);
 	vm_walk_clock(vm, w);
 	for (unsigned i = 0; i < vm->xm.cpu_count; i++) {
 		x86_walk(vm->xm.cpus[i], w);

@@ -60,7 +60,8 @@ for timeout in x -1 nan inf 1e99; do
 done
 
 bad warp --kernel "$kernel" --engine warp
-bad "not built yet" --kernel "$kernel" --engine kvm
+bad "choose host" --kernel "$kernel" --cpu vax
+bad "no AVX-512" --kernel "$kernel" --cpu v4
 bad /none/trace --kernel "$kernel" --trace /none/trace
 bad trace.filter --kernel "$kernel" --trace "$tmp/trace" --trace-filter sheep
 bad /none/log --kernel "$kernel" --console /none/log

@@ -298,6 +298,8 @@ void x86_pend(struct x86_cpu *cpu, unsigned bits)
 {
 	/* Pairs with the exchange in x86_take_pending(). */
 	atomic_fetch_or_explicit(&cpu->pending, bits, memory_order_acq_rel);
+	if (cpu->xm->engine_ops && cpu->xm->engine_ops->kick)
+		cpu->xm->engine_ops->kick(cpu);
 	if (cpu->xm->wake)
 		cpu->xm->wake(cpu->xm->opaque, cpu);
 }

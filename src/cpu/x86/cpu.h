@@ -24,6 +24,7 @@
 #include "base/walk.h"
 #include "cpu/engine.h"
 #include "cpu/x86/bits.h"
+#include "cpu/x86/cpuid.h"
 #include "cpu/x86/tlb.h"
 #include "mem/mem.h"
 
@@ -229,6 +230,8 @@ struct x86_machine {
 	unsigned cpu_count;
 	struct x86_cpu **cpus;	/* cpu_count, in APIC id order */
 	uint32_t tsc_khz;
+	struct x86_model model; /* the flags that CPUID shows ... */
+	bool has_model;		/* ... or, without, the host's own */
 	/*
 	 * Physical address bits that CPUID tells of, if not 0: fewer than
 	 * there are, for firmware that builds page tables for all of them.

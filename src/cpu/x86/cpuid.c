@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "cpu/x86/cpu.h"
+#include "cpu/x86/cpuid_bits.h"
 #include "cpu/x86/lapic.h"
 #include "cpu/x86/mmu.h"
 
@@ -30,17 +31,6 @@
 
 /* --- Feature flags ------------------------------------------------------- */
 
-enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
-
-struct cpuid_bit {
-	uint32_t leaf;
-	uint8_t subleaf;
-	uint8_t reg; /* enum cpuid_reg */
-	uint8_t bit;
-	bool host;       /* offered only if the host shows the same bit */
-	uint8_t feature; /* enum x86_feature */
-};
-
 #define CPUID_OWN(leaf, sub, reg, bit, feat)                        \
 	{                                                           \
 		leaf, sub, CPUID_##reg, bit, false, X86_FEAT_##feat \
@@ -51,7 +41,7 @@ struct cpuid_bit {
 	}
 #define CPUID_PLAIN(leaf, sub, reg, bit) CPUID_OWN(leaf, sub, reg, bit, NONE)
 
-static const struct cpuid_bit cpuid_bits[] = {
+const struct cpuid_bit cpuid_bits[CPUID_BITS] = {
 	CPUID_HOST(1, 0, ECX, 0, SSE3),
 	CPUID_HOST(1, 0, ECX, 1, PCLMUL),
 	CPUID_HOST(1, 0, ECX, 9, SSSE3),
@@ -135,7 +125,6 @@ static const struct cpuid_bit cpuid_bits[] = {
 	CPUID_PLAIN(CPUID_EXTENDED + 1, 0, EDX, 29), /* long mode */
 	CPUID_PLAIN(CPUID_EXTENDED + 7, 0, EDX, 8),  /* invariant TSC */
 };
-#define CPUID_BITS (sizeof(cpuid_bits) / sizeof(cpuid_bits[0]))
 
 /* What VEX-encoded vector instructions need AVX for. */
 #define CPUID_NEEDS_AVX                                                        \
@@ -201,6 +190,24 @@ bool x86_has(enum x86_feature f)
 
 typedef void cpuid_fn(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 		      struct x86_cpuid_regs *r);
+
+static void cpuid_flags(const struct x86_cpu *cpu, uint32_t leaf,
+			uint32_t subleaf, struct x86_cpuid_regs *r)
+{
+	uint32_t *const reg[] = { &r->eax, &r->ebx, &r->ecx, &r->edx };
+
+	if (cpu->xm && cpu->xm->has_model) {
+		x86_model_flags(&cpu->xm->model, leaf, subleaf, r);
+		return;
+	}
+	for (unsigned i = 0; i < CPUID_BITS; i++) {
+		const struct cpuid_bit *b = &cpuid_bits[i];
+
+		if (b->leaf == leaf && b->subleaf == subleaf &&
+		    x86_has(b->feature))
+			*reg[b->reg] |= 1u << b->bit;
+	}
+}
 
 static unsigned cpuid_cpu_count(const struct x86_cpu *cpu)
 {
@@ -325,8 +332,10 @@ static void cpuid_xsave(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 			struct x86_cpuid_regs *r)
 {
 	uint64_t all = X86_XCR0_X87 | X86_XCR0_SSE;
+	struct x86_cpuid_regs one = { 0, 0, 0, 0 };
 
-	if (x86_has(X86_FEAT_AVX))
+	cpuid_flags(cpu, 1, 0, &one);
+	if (one.ecx & bit_AVX)
 		all |= X86_XCR0_AVX;
 	switch (subleaf) {
 	case 0:
@@ -359,8 +368,8 @@ static void cpuid_tsc_ratio(uint32_t khz, uint32_t *num, uint32_t *den)
 	for (uint64_t d = 1; d * khz / crystal < most; d++) {
 		uint64_t n = (d * khz + crystal / 2) / crystal;
 		uint64_t got = n * crystal, want = d * khz;
-		uint64_t off = (got > want ? got - want : want - got) *
-			       crystal / d;
+		uint64_t off =
+			(got > want ? got - want : want - got) * crystal / d;
 
 		if (n && off < best) {
 			best = off;
@@ -472,27 +481,13 @@ static bool cpuid_has_subleaf(uint32_t leaf)
 	return leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd;
 }
 
-static void cpuid_flags(uint32_t leaf, uint32_t subleaf,
-			struct x86_cpuid_regs *r)
-{
-	uint32_t *const reg[] = { &r->eax, &r->ebx, &r->ecx, &r->edx };
-
-	for (unsigned i = 0; i < CPUID_BITS; i++) {
-		const struct cpuid_bit *b = &cpuid_bits[i];
-
-		if (b->leaf == leaf && b->subleaf == subleaf &&
-		    x86_has(b->feature))
-			*reg[b->reg] |= 1u << b->bit;
-	}
-}
-
 void x86_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 	       struct x86_cpuid_regs *out)
 {
 	*out = (struct x86_cpuid_regs){ 0, 0, 0, 0 };
 	if (!cpuid_has_subleaf(leaf))
 		subleaf = 0;
-	cpuid_flags(leaf, subleaf, out);
+	cpuid_flags(cpu, leaf, subleaf, out);
 	for (unsigned i = 0; i < sizeof(cpuid_leaves) / sizeof(cpuid_leaves[0]);
 	     i++)
 		if (leaf >= cpuid_leaves[i].first &&

@@ -12,6 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
+#include "base/walk.h"
+
 struct x86_cpu;
 
 /* Family 6, model 36h (Saltwell), stepping 1, as CPUID.1:EAX has it. */
@@ -55,6 +58,34 @@ struct x86_cpuid_regs {
  */
 void x86_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 	       struct x86_cpuid_regs *out);
+
+/* --- model.c: which flags a guest is shown -------------------------------- */
+
+/* One word for each register of CPUID that holds flags: model_words[]. */
+#define X86_MODEL_WORDS 11
+struct x86_model {
+	uint32_t word[X86_MODEL_WORDS];
+};
+
+/* All that the policy offers on this host. */
+void x86_model_host(struct x86_model *m);
+/*
+ * --cpu: "host" (or NULL), "v2", "v3" or a name of model.c.  *m holds what may
+ * be offered, and then what is.  -EINVAL with a sentence: no such name, or
+ * something that it stands for is not on offer.
+ */
+int x86_model_choose(struct x86_model *m, const char *name, struct err *err);
+/* All of a's flags are in b; else *missing names one of the others. */
+bool x86_model_within(const struct x86_model *a, const struct x86_model *b,
+		      const char **missing);
+/* The flags that a register of a leaf has in m, into a cleared *out. */
+void x86_model_flags(const struct x86_model *m, uint32_t leaf, uint32_t subleaf,
+		     struct x86_cpuid_regs *out);
+/* Keeps of a leaf's flags those that *keep has. */
+void x86_model_mask(struct x86_model *m, uint32_t leaf, uint32_t subleaf,
+		    const struct x86_cpuid_regs *keep);
+/* Within a section. */
+void x86_model_walk(struct x86_model *m, struct walk *w);
 
 /* Features an instruction may need (x86_desc.feature). */
 enum x86_feature {

@@ -65,7 +65,7 @@ static uint8_t lapic_highest_isr(const struct lapic *l)
 }
 
 /* PPR is the higher of TPR and the class in service (SDM 11.8.3.1). */
-static void lapic_update_ppr(struct lapic *l)
+void lapic_update_ppr(struct lapic *l)
 {
 	uint8_t tpr = atomic_load_explicit(&l->tpr, memory_order_relaxed);
 	uint8_t isrv = lapic_highest_isr(l);

@@ -74,6 +74,34 @@ struct lapic_msg {
 void lapic_deliver(struct x86_machine *xm, const struct lapic_msg *msg);
 /* An MSI write: address FEExxxxx and data. */
 void lapic_deliver_msi(struct x86_machine *xm, uint64_t addr, uint32_t data);
+/* --- Registers, for an engine that runs the APIC elsewhere --------------- */
+
+/*
+ * Registers by number (SDM table 11-6: MMIO offset / 16), and what they do not
+ * hold.  ID, version, PPR and TMCCT are 0.  No padding: may be compared.
+ */
+struct lapic_regs {
+	uint64_t base;	/* IA32_APIC_BASE */
+	uint64_t start; /* one-shot, periodic: guest ns of the last start */
+	uint64_t running;
+	uint32_t reg[64];
+};
+/*
+ * outside: the engine's copy counts; the timer here stands still, and the
+ * registers here change by these functions and the walker only.  While the
+ * vCPU stands.
+ */
+void lapic_set_outside(struct lapic *l, bool outside);
+void lapic_get_regs(struct lapic *l, struct lapic_regs *r);
+void lapic_set_regs(struct lapic *l, const struct lapic_regs *r);
+/* Fills in `running` and `start` for a TMCCT of `count`. */
+void lapic_place_timer(struct lapic *l, struct lapic_regs *r, uint32_t count);
+uint32_t lapic_timer_count(struct lapic *l); /* TMCCT now */
+/* EOI of a level-triggered vector there: calls the EOI hook. */
+void lapic_tell_eoi(struct lapic *l, uint8_t vector);
+uint64_t lapic_get_deadline(struct lapic *l);
+void lapic_set_deadline(struct lapic *l, uint64_t tsc);
+
 /* The guest's TSC jumped (written, restored): place its deadline anew. */
 void lapic_tsc_moved(struct lapic *l);
 /*

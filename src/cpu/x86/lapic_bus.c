@@ -140,6 +140,10 @@ void lapic_deliver(struct x86_machine *xm, const struct lapic_msg *msg)
  */
 void lapic_deliver_msi(struct x86_machine *xm, uint64_t addr, uint32_t data)
 {
+	if (xm->engine_ops && xm->engine_ops->send_msi) {
+		xm->engine_ops->send_msi(xm, addr, data);
+		return;
+	}
 	struct lapic_msg msg = {
 		.dest = addr >> 12 & 0xff,
 		.logical = addr & 4,
@@ -157,6 +161,11 @@ void lapic_deliver_msi(struct x86_machine *xm, uint64_t addr, uint32_t data)
 
 void lapic_extint(struct x86_machine *xm, bool level)
 {
+	if (xm->engine_ops && xm->engine_ops->extint) {
+		if (level)
+			xm->engine_ops->extint(xm);
+		return;
+	}
 	for (unsigned i = 0; level && i < xm->cpu_count; i++) {
 		struct lapic *l = xm->cpus[i]->lapic;
 

@@ -97,6 +97,7 @@ struct lapic {
 	_Atomic uint32_t esr_latch; /* errors since the last write of ESR */
 	uint32_t esr;               /* what reading ESR gives */
 	uint64_t icr;
+	bool outside; /* lapic.h: lapic_set_outside() */
 	atomic_bool extint; /* an ExtINT message waits for its INTA cycle */
 	struct lapic_timer timer;
 	void (*eoi_fn)(void *opaque, uint8_t vector);
@@ -121,6 +122,8 @@ void lapic_error(struct lapic *l, uint32_t errors);
 void lapic_accept(struct lapic *l, uint8_t vector, bool level);
 /* The event of an LVT entry happened. Any thread. */
 void lapic_local_event(struct lapic *l, enum lapic_lvt n);
+/* After ISR or TPR changed. Own thread. */
+void lapic_update_ppr(struct lapic *l);
 /* Does the 8259's INTR reach this vCPU?  Any thread. */
 bool lapic_takes_pic(struct lapic *l);
 

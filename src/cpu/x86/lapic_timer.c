@@ -38,7 +38,7 @@ static uint64_t lapic_timer_period(const struct lapic_timer *t)
 
 static void lapic_timer_arm(struct lapic *l, uint64_t deadline)
 {
-	if (l->timer.timer.loop)
+	if (l->timer.timer.loop && !l->outside)
 		timer_arm(&l->timer.timer, deadline);
 }
 
@@ -173,6 +173,8 @@ void lapic_tsc_moved(struct lapic *l)
 {
 	bool due;
 
+	if (l->outside)
+		return;
 	pthread_mutex_lock(&l->timer.lock);
 	due = lapic_timer_set_locked(l, l->timer.deadline);
 	pthread_mutex_unlock(&l->timer.lock);

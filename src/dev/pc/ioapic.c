@@ -45,6 +45,8 @@
 struct ioapic {
 	struct dev dev;
 	struct msi_bus bus;
+	ioapic_route_fn *route_fn;
+	void *route_opaque;
 	pthread_mutex_t lock; /* guards all below */
 	uint8_t regsel;
 	uint32_t id;
@@ -53,17 +55,27 @@ struct ioapic {
 };
 
 /* The MSI that means the same as the entry (SDM 3A 11.11). */
-static void ioapic_send(struct ioapic *io, uint64_t rte)
+static uint64_t ioapic_msi_addr(uint64_t rte)
 {
 	uint64_t addr = IOAPIC_MSI_ADDRESS | (rte >> 56) << 12;
-	uint32_t data =
-		rte & (IOAPIC_RTE_VECTOR | IOAPIC_RTE_MODE | IOAPIC_RTE_LEVEL);
 
 	if (rte & IOAPIC_RTE_LOGICAL)
 		addr |= 0x4;
 	if ((rte & IOAPIC_RTE_MODE) >> 8 == IOAPIC_MODE_LOWEST)
 		addr |= 0x8;
-	msi_send(&io->bus, addr, data | IOAPIC_MSI_ASSERT);
+	return addr;
+}
+
+static uint32_t ioapic_msi_data(uint64_t rte)
+{
+	return (rte &
+		(IOAPIC_RTE_VECTOR | IOAPIC_RTE_MODE | IOAPIC_RTE_LEVEL)) |
+	       IOAPIC_MSI_ASSERT;
+}
+
+static void ioapic_send(struct ioapic *io, uint64_t rte)
+{
+	msi_send(&io->bus, ioapic_msi_addr(rte), ioapic_msi_data(rte));
 }
 
 /* Only fixed and lowest-priority messages are acknowledged with an EOI. */
@@ -82,6 +94,29 @@ static void ioapic_service(struct ioapic *io, unsigned pin)
 		return;
 	io->rte[pin] |= IOAPIC_RTE_REMOTE_IRR;
 	ioapic_send(io, rte);
+}
+
+/* With the lock held. */
+static void ioapic_tell_routes(struct ioapic *io)
+{
+	struct ioapic_route route[IOAPIC_PINS] = { 0 };
+
+	if (!io->route_fn)
+		return;
+	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+		if (!ioapic_is_level(io->rte[pin]))
+			continue;
+		route[pin].addr = ioapic_msi_addr(io->rte[pin]);
+		route[pin].data = ioapic_msi_data(io->rte[pin]);
+		route[pin].level = 1;
+	}
+	io->route_fn(io->route_opaque, route);
+}
+
+void ioapic_set_route_hook(struct ioapic *io, ioapic_route_fn *fn, void *opaque)
+{
+	io->route_fn = fn;
+	io->route_opaque = opaque;
 }
 
 void ioapic_set_irq(struct ioapic *io, unsigned pin, bool level)
@@ -134,6 +169,7 @@ static void ioapic_write_rte(struct ioapic *io, unsigned pin, uint64_t value,
 	*rte = (*rte & ~mask) | (value & mask);
 	if (!ioapic_is_level(*rte))
 		*rte &= ~IOAPIC_RTE_REMOTE_IRR;
+	ioapic_tell_routes(io);
 	ioapic_service(io, pin);
 }
 
@@ -219,6 +255,7 @@ static void ioapic_reset(struct dev *dev)
 	io->id = 0;
 	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
 		io->rte[pin] = IOAPIC_RTE_MASK;
+	ioapic_tell_routes(io);
 	pthread_mutex_unlock(&io->lock);
 }
 
@@ -236,6 +273,8 @@ static void ioapic_walk(struct dev *dev, struct walk *w)
 	walk_end(w);
 	for (unsigned pin = 0; walk_restoring(w) && pin < IOAPIC_PINS; pin++)
 		io->rte[pin] &= IOAPIC_RTE_DEFINED & ~IOAPIC_RTE_STATUS;
+	if (walk_restoring(w))
+		ioapic_tell_routes(io);
 	pthread_mutex_unlock(&io->lock);
 }
 

@@ -26,6 +26,20 @@ int ioapic_new(struct ioapic **out, const struct dev_env *env,
 /* Input pin changes level; high is active whatever the polarity bit says. */
 void ioapic_set_irq(struct ioapic *io, unsigned pin, bool level);
 
+/*
+ * For who keeps the local APICs elsewhere: called, with the mutex held, when
+ * entries change, with the message of each level-triggered pin (IOAPIC_PINS of
+ * them), masked or not: the EOIs that are wanted.
+ */
+struct ioapic_route {
+	uint64_t addr;
+	uint32_t data;
+	uint32_t level; /* 0: no EOI is wanted of this pin */
+};
+typedef void ioapic_route_fn(void *opaque, const struct ioapic_route *route);
+void ioapic_set_route_hook(struct ioapic *io, ioapic_route_fn *fn,
+			   void *opaque);
+
 /* A local APIC's EOI broadcast, for lapic_set_eoi_hook(). */
 void ioapic_eoi(void *opaque, uint8_t vector);
 

@@ -1,0 +1,475 @@
+/*
+ * probe.c - can this host run guests on KVM, and is it worth it?
+ *
+ * Theory of operation
+ *
+ * Some hosts offer a /dev/kvm without the hardware behind it: user-mode code
+ * of a guest runs directly there, but every kernel instruction is emulated,
+ * thousands of times slower, and a stock kernel gets nowhere.  So a guest of a
+ * few instructions runs a loop as kernels do: long mode, paging, ring 0, flags
+ * pushed and popped, memory.  The same loop runs in this process, and the two
+ * are compared: not with a clock, since the host may itself be a slow machine
+ * (one that QEMU emulates, say, in which KVM works as it should).
+ *
+ *	guest's memory	0x1000 page tables: PML4, PDPT, PD (one 2 MiB page)
+ *			0x4000 code, 0x5000 data, 0x6000 stack's end
+ *
+ * The loop's time is that of many turns less that of few: what it takes to
+ * enter and leave the guest does not count.  The least of some rounds is taken
+ * and a timer ends a guest that does not come back.
+ */
+#include "cpu/kvm/probe.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cpu/kvm/kvm_impl.h"
+
+#define PROBE_MEMORY   (2ul << 20)
+#define PROBE_TABLES   0x1000ull
+#define PROBE_CODE     0x4000ull
+#define PROBE_DATA     0x5000ull
+#define PROBE_STACK    0x6000ull
+#define PROBE_ROUNDS   5
+#define PROBE_FEW      50
+#define PROBE_MANY     1000
+#define PROBE_LIMIT_NS 200000000
+/* Hardware comes to 1, nested hardware to little more; emulation to 100. */
+#define PROBE_SLOWDOWN_MAX 10.0
+
+/* --- The loop
+ * ------------------------------------------------------------------ */
+
+/*
+ * 1:	pushf; addl $1, (%rdi); mov (%rdi), %eax; popf; xor %eax, %edx
+ *	dec %ecx; jnz 1b
+ *	out %al, $0x10; jmp back to the out
+ * The native one ends with ret instead.
+ */
+static const uint8_t probe_code[] = {
+	0x9c, 0x83, 0x07, 0x01, 0x8b, 0x07, 0x9d, 0x31, 0xc2,
+	0xff, 0xc9, 0x75, 0xf3, 0xe6, 0x10, 0xeb, 0xfc,
+};
+#define PROBE_RET_AT 13
+
+static uint64_t probe_native(unsigned turns)
+{
+	uint8_t *code = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t data = 0;
+	uint64_t best = UINT64_MAX;
+
+	if (code == MAP_FAILED)
+		return 0;
+	memcpy(code, probe_code, sizeof(probe_code));
+	code[PROBE_RET_AT] = 0xc3;
+	mprotect(code, 4096, PROT_READ | PROT_EXEC);
+	for (unsigned i = 0; i < PROBE_ROUNDS; i++) {
+		uint64_t start = clock_mono_ns(), took;
+		uint32_t count = turns;
+
+		/* The red zone is not ours to push over. */
+		__asm__ volatile("lea -128(%%rsp), %%rsp\n\t"
+				 "call *%2\n\t"
+				 "lea 128(%%rsp), %%rsp"
+				 : "+c"(count)
+				 : "D"(&data), "r"(code)
+				 : "rax", "rdx", "memory", "cc");
+		took = clock_mono_ns() - start;
+		if (took < best)
+			best = took;
+	}
+	munmap(code, 4096);
+	return best;
+}
+
+/* --- The guest
+ * ----------------------------------------------------------------- */
+
+struct probe_guest {
+	int kvm, vm, vcpu;
+	uint8_t *mem;
+	struct kvm_run *run;
+	size_t run_bytes;
+};
+
+static void probe_close(struct probe_guest *g)
+{
+	if (g->run)
+		munmap(g->run, g->run_bytes);
+	if (g->vcpu >= 0)
+		close(g->vcpu);
+	if (g->vm >= 0)
+		close(g->vm);
+	if (g->mem)
+		munmap(g->mem, PROBE_MEMORY);
+	if (g->kvm >= 0)
+		close(g->kvm);
+}
+
+static void probe_fill(uint8_t *mem)
+{
+	static const uint64_t tables[3] = {
+		(PROBE_TABLES + 0x1000) | 3,       /* present, writable */
+		(PROBE_TABLES + 0x2000) | 3, 0x83, /* 2 MiB */
+	};
+
+	for (unsigned i = 0; i < 3; i++)
+		memcpy(mem + PROBE_TABLES + 0x1000 * i, &tables[i], 8);
+	memcpy(mem + PROBE_CODE, probe_code, sizeof(probe_code));
+}
+
+/* 0 or -errno. */
+static int probe_open(struct probe_guest *g)
+{
+	struct kvm_userspace_memory_region r = { .memory_size = PROBE_MEMORY };
+	void *p;
+
+	do {
+		g->vm = ioctl(g->kvm, KVM_CREATE_VM, 0);
+	} while (g->vm < 0 && errno == EINTR);
+	if (g->vm < 0)
+		return -errno;
+	p = mmap(NULL, PROBE_MEMORY, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	g->mem = p;
+	probe_fill(g->mem);
+	r.userspace_addr = (uint64_t)g->mem;
+	if (ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &r))
+		return -errno;
+	g->vcpu = ioctl(g->vm, KVM_CREATE_VCPU, 0ul);
+	if (g->vcpu < 0)
+		return -errno;
+	g->run_bytes = (size_t)ioctl(g->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	p = mmap(NULL, g->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+		 g->vcpu, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	g->run = p;
+	return 0;
+}
+
+/* Long mode, ring 0, at the loop. */
+static int probe_place(struct probe_guest *g, unsigned turns)
+{
+	const struct kvm_segment code = { .limit = ~0u,
+					  .selector = 8,
+					  .type = 11,
+					  .present = 1,
+					  .s = 1,
+					  .l = 1,
+					  .g = 1 };
+	const struct kvm_segment data = { .limit = ~0u,
+					  .selector = 16,
+					  .type = 3,
+					  .present = 1,
+					  .s = 1,
+					  .db = 1,
+					  .g = 1 };
+	struct kvm_regs regs = { .rip = PROBE_CODE,
+				 .rdi = PROBE_DATA,
+				 .rsp = PROBE_STACK,
+				 .rcx = turns,
+				 .rflags = X86_FLAG_1 };
+	struct kvm_sregs s;
+
+	if (ioctl(g->vcpu, KVM_GET_SREGS, &s))
+		return -errno;
+	s.cs = code;
+	s.ds = s.es = s.fs = s.gs = s.ss = data;
+	s.cr0 = X86_CR0_PE | X86_CR0_PG | X86_CR0_ET;
+	s.cr3 = PROBE_TABLES;
+	s.cr4 = X86_CR4_PAE;
+	s.efer = X86_EFER_LME | X86_EFER_LMA;
+	if (ioctl(g->vcpu, KVM_SET_SREGS, &s) ||
+	    ioctl(g->vcpu, KVM_SET_REGS, &regs))
+		return -errno;
+	return 0;
+}
+
+/* -EINTR: the timer ended it; -EIO: it did something else. */
+static int probe_run(struct probe_guest *g, unsigned turns, uint64_t *took)
+{
+	uint64_t start;
+	int rc = probe_place(g, turns);
+
+	if (rc)
+		return rc;
+	start = clock_mono_ns();
+	if (ioctl(g->vcpu, KVM_RUN, 0))
+		return -errno;
+	*took = clock_mono_ns() - start;
+	return g->run->exit_reason == KVM_EXIT_IO ? 0 : -EIO;
+}
+
+static int probe_best(struct probe_guest *g, unsigned turns, uint64_t *best)
+{
+	*best = UINT64_MAX;
+	for (unsigned i = 0; i < PROBE_ROUNDS; i++) {
+		uint64_t took = 0;
+		int rc = probe_run(g, turns, &took);
+
+		if (rc)
+			return rc;
+		if (took < *best)
+			*best = took;
+	}
+	return 0;
+}
+
+/* --- The timer
+ * ----------------------------------------------------------------- */
+
+/* The signal is blocked but during KVM_RUN, as the engine's kick. */
+static int probe_arm(struct probe_guest *g, timer_t *timer, sigset_t *old)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID,
+			       .sigev_signo = KVM_KICK_SIGNAL };
+	struct itimerspec when = { .it_value = { .tv_nsec = PROBE_LIMIT_NS },
+				   .it_interval = { .tv_nsec =
+							    PROBE_LIMIT_NS } };
+	sigset_t kick;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, KVM_KICK_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &kick, old);
+	ev._sigev_un._tid = gettid();
+	if (setup_signal_mask(g->vcpu) ||
+	    timer_create(CLOCK_MONOTONIC, &ev, timer)) {
+		pthread_sigmask(SIG_SETMASK, old, NULL);
+		return -errno;
+	}
+	timer_settime(*timer, 0, &when, NULL);
+	return 0;
+}
+
+static void probe_disarm(timer_t timer, const sigset_t *old)
+{
+	static const struct timespec now = { 0, 0 };
+	sigset_t kick;
+
+	timer_delete(timer);
+	sigemptyset(&kick);
+	sigaddset(&kick, KVM_KICK_SIGNAL);
+	while (sigtimedwait(&kick, NULL, &now) > 0)
+		;
+	pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+/* --- The verdict
+ * ---------------------------------------------------------------- */
+
+static void probe_say(struct probe *p, enum probe_verdict verdict, int code,
+		      const char *text)
+{
+	p->verdict = verdict;
+	err_set(&p->why, code, "%s", text);
+}
+
+static double probe_per_turn(uint64_t many, uint64_t few)
+{
+	if (many <= few)
+		return 0.01;
+	return (double)(many - few) / (PROBE_MANY - PROBE_FEW);
+}
+
+static void probe_no_hardware(struct probe *p)
+{
+	p->verdict = PROBE_NO_HARDWARE;
+	if (p->slowdown > 0)
+		err_set(&p->why, EOPNOTSUPP,
+			"no hardware behind it: kernel code runs %.0f times "
+			"slower in a guest than outside; where this machine is "
+			"itself virtual, its host can give it nested "
+			"virtualization",
+			p->slowdown);
+	else
+		err_set(&p->why, EOPNOTSUPP,
+			"no hardware behind it: a guest's kernel code makes no "
+			"progress; where this machine is itself virtual, its "
+			"host can give it nested virtualization");
+}
+
+static void probe_compare(struct probe *p, struct probe_guest *g)
+{
+	uint64_t few, many, native_few, native_many;
+	double native;
+
+	if (probe_best(g, PROBE_FEW, &few) ||
+	    probe_best(g, PROBE_MANY, &many)) {
+		probe_no_hardware(p);
+		return;
+	}
+	native_few = probe_native(PROBE_FEW);
+	native_many = probe_native(PROBE_MANY);
+	native = probe_per_turn(native_many, native_few);
+	p->slowdown = probe_per_turn(many, few) / native;
+	if (p->slowdown > PROBE_SLOWDOWN_MAX) {
+		probe_no_hardware(p);
+		return;
+	}
+	p->verdict = PROBE_WORKS;
+	err_set(&p->why, 0, "kernel code runs in a guest as fast as outside");
+}
+
+static void probe_measure(struct probe *p, struct probe_guest *g)
+{
+	sigset_t old;
+	timer_t timer;
+	int rc = probe_open(g);
+
+	if (rc == 0)
+		rc = probe_arm(g, &timer, &old);
+	if (rc) {
+		p->verdict = PROBE_REFUSED;
+		err_set(&p->why, -rc,
+			"it cannot make a virtual machine (%s): is another "
+			"hypervisor using the processor?",
+			strerror(-rc));
+		return;
+	}
+	probe_compare(p, g);
+	probe_disarm(timer, &old);
+}
+
+/* --- Before a guest runs
+ * ---------------------------------------------------------- */
+
+static const struct {
+	int cap;
+	const char *name;
+} probe_caps[] = {
+	{ KVM_CAP_USER_MEMORY, "USER_MEMORY" },
+	{ KVM_CAP_READONLY_MEM, "READONLY_MEM" },
+	{ KVM_CAP_SPLIT_IRQCHIP, "SPLIT_IRQCHIP" },
+	{ KVM_CAP_X2APIC_API, "X2APIC_API" },
+	{ KVM_CAP_SIGNAL_MSI, "SIGNAL_MSI" },
+	{ KVM_CAP_TSC_DEADLINE_TIMER, "TSC_DEADLINE_TIMER" },
+	{ KVM_CAP_X86_USER_SPACE_MSR, "X86_USER_SPACE_MSR" },
+	{ KVM_CAP_X86_MSR_FILTER, "X86_MSR_FILTER" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "IMMEDIATE_EXIT" },
+	{ KVM_CAP_XSAVE, "XSAVE" },
+	{ KVM_CAP_XCRS, "XCRS" },
+	{ KVM_CAP_SREGS2, "SREGS2" },
+};
+
+/* Linux 5.16 has the last of them, and the TSC's offset, too. */
+static bool probe_has_caps(struct probe *p, int kvm)
+{
+	for (size_t i = 0; i < sizeof(probe_caps) / sizeof(*probe_caps); i++) {
+		if (ioctl(kvm, KVM_CHECK_EXTENSION, probe_caps[i].cap) > 0)
+			continue;
+		p->verdict = PROBE_TOO_OLD;
+		err_set(&p->why, ENOSYS,
+			"this kernel's KVM lacks %s; Linux 5.16 or newer is "
+			"needed",
+			probe_caps[i].name);
+		return false;
+	}
+	return true;
+}
+
+/* Why is there no /dev/kvm? */
+static void probe_no_device(struct probe *p)
+{
+	unsigned a, b, c = 0, d;
+	bool svm, vmx, virtual;
+
+	__get_cpuid(1, &a, &b, &c, &d);
+	vmx = c & 1u << 5;
+	virtual = c & 1u << 31;
+	c = 0;
+	__get_cpuid(0x80000001, &a, &b, &c, &d);
+	svm = c & 1u << 2;
+	if (vmx || svm)
+		err_set(&p->why, ENOENT,
+			"there is no %s, but the processor could: load the "
+			"module (modprobe %s); if that fails, enable %s in the "
+			"BIOS setup; a container needs --device %s",
+			KVM_DEVICE, svm ? "kvm-amd" : "kvm-intel",
+			svm ? "SVM" : "VT-x", KVM_DEVICE);
+	else if (virtual)
+		err_set(&p->why, ENOENT,
+			"there is no %s: this machine is itself virtual, and "
+			"its host gives it no nested virtualization",
+			KVM_DEVICE);
+	else
+		err_set(&p->why, ENOENT,
+			"there is no %s: the processor shows neither VT-x nor "
+			"AMD-V; look for them in the BIOS setup",
+			KVM_DEVICE);
+	p->verdict = PROBE_NO_DEVICE;
+}
+
+static int probe_open_device(struct probe *p, const char *device)
+{
+	int fd = open(device, O_RDWR | O_CLOEXEC), code = errno;
+
+	if (fd >= 0)
+		return fd;
+	if (code == EACCES || code == EPERM)
+		probe_say(p, PROBE_NO_PERMISSION, code,
+			  "no permission to open " KVM_DEVICE ": put yourself "
+			  "into its group (sudo usermod -aG kvm $USER) and log "
+			  "in again");
+	else if (code == ENOENT || code == ENODEV || code == ENXIO)
+		probe_no_device(p);
+	else
+		probe_say(p, PROBE_REFUSED, code, strerror(code));
+	return -1;
+}
+
+void probe_host(struct probe *p, const char *device, bool measure)
+{
+	struct probe_guest g = { .vm = -1, .vcpu = -1 };
+
+	*p = (struct probe){ .verdict = PROBE_WORKS };
+	g.kvm = probe_open_device(p, device);
+	if (g.kvm < 0)
+		return;
+	if (ioctl(g.kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
+		probe_say(p, PROBE_REFUSED, ENOTTY, "it is not KVM's device");
+	else if (probe_has_caps(p, g.kvm) && measure)
+		probe_measure(p, &g);
+	probe_close(&g);
+}
+
+void probe_kvm(struct probe *p)
+{
+	probe_host(p, KVM_DEVICE, true);
+}
+
+static int probe_answer(const struct probe *p, struct err *err)
+{
+	if (p->verdict == PROBE_WORKS)
+		return 0;
+	return err_set(err, EOPNOTSUPP, "KVM: %s", p->why.msg);
+}
+
+int probe_usable(struct err *err)
+{
+	struct probe p;
+
+	probe_host(&p, KVM_DEVICE, false);
+	return probe_answer(&p, err);
+}
+
+int probe_advise(struct err *why)
+{
+	struct probe p;
+
+	probe_kvm(&p);
+	return probe_answer(&p, why);
+}
