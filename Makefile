@@ -3,7 +3,7 @@ BUILD = build
 SANITIZE_BUILD = build-sanitize
 PREFIX = /usr/local
 
-.PHONY: all run test bench sanitize soak install clean distclean format help
+.PHONY: all run test bench sanitize soak crash install clean distclean format help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -57,6 +57,14 @@ soak: all
 	@python3 tests/e2e/clock.py 60
 	@bash tests/soak.sh
 
+# 1,000 rounds of random writes and crashes for each disk format.
+ROUNDS = 1000
+crash: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) tests/crash
+	@for f in raw qcow2 vmdk; do \
+		$(BUILD)/tests/crash --format $$f --rounds $(ROUNDS) || exit 1; \
+	done
+
 install: all
 	meson install -C $(BUILD) --no-rebuild
 
@@ -73,5 +81,6 @@ help:
 	@echo "make bench      compare with QEMU and the bare processor"
 	@echo "make sanitize   run all tests under ASan and UBSan"
 	@echo "make soak       boot many times (N=50 JOBS=1 BUSY=0)"
+	@echo "make crash      kill guests' disks at random moments (ROUNDS=1000)"
 	@echo "make install    install under PREFIX (default /usr/local)"
 	@echo "make clean      remove what was built; distclean: downloads too"
