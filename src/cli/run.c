@@ -11,6 +11,7 @@
 #include "cli/launch.h"
 #include "cli/opts.h"
 #include "machine/config.h"
+#include "state/state.h"
 #include "vmm/control.h"
 
 #define RUN_LATER "not built yet; this version boots --kernel and --initrd"
@@ -27,6 +28,8 @@ static const struct opt run_opts[] = {
 	  "auto (default), kvm, translator or interpreter" },
 	{ "cpu", "NAME", OPT_STRING,
 	  "processor: host (default), v2, v3, haswell, zen, ..." },
+	{ "restore", "FILE", OPT_STRING,
+	  "go on with a guest that hostel save wrote" },
 	{ "console", "WHERE", OPT_STRING,
 	  "first serial port: stdio (default), none or a FILE" },
 	{ "no-reboot", NULL, OPT_FLAG, "end where the guest would reboot" },
@@ -98,6 +101,8 @@ static int run_check_file(const char *option, const char *path, struct err *err)
 
 static int run_check(const struct vm_config *c, struct err *err)
 {
+	if (c->restore)
+		return 0; /* a kernel is needed for reboots only */
 	if (!c->kernel && !c->firmware && !c->disk_count && !c->cdrom)
 		return err_set(err, EINVAL,
 			       "--kernel is missing: name a bzImage, or an ELF "
@@ -114,6 +119,26 @@ static int run_check(const struct vm_config *c, struct err *err)
 	return run_check_file("initrd", c->initrd, err);
 }
 
+/* --restore: the saved guest is as it was, but for what is said now. */
+static int run_take_saved(json_t *options, struct err *err)
+{
+	const char *path =
+		json_string_value(json_object_get(options, "restore"));
+	json_t *saved;
+	int rc;
+
+	if (!path)
+		return 0;
+	rc = state_read_config(path, &saved, err);
+	if (rc) {
+		err_prefix(err, "--restore");
+		return rc;
+	}
+	json_object_update_missing(options, saved);
+	json_decref(saved);
+	return 0;
+}
+
 /* 1: help was asked for. */
 static int run_configure(int argc, char **argv, struct vm_config *config,
 			 struct err *err)
@@ -121,6 +146,8 @@ static int run_configure(int argc, char **argv, struct vm_config *config,
 	json_t *options = json_object();
 	int rc = opts_parse(run_opts, argc, argv, options, err);
 
+	if (!rc)
+		rc = run_take_saved(options, err);
 	if (!rc && !json_object_get(options, "append"))
 		json_object_set_new(options, "append",
 				    json_string("console=ttyS0"));

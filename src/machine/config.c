@@ -47,6 +47,7 @@ static const struct config_field config_fields[] = {
 	CONFIG_FIELD("append", CONFIG_STRING, append),
 	CONFIG_FIELD("engine", CONFIG_ENGINE, engine),
 	CONFIG_FIELD("cpu", CONFIG_STRING, cpu),
+	CONFIG_FIELD("restore", CONFIG_STRING, restore),
 	CONFIG_FIELD("memory", CONFIG_SIZE, memory),
 	CONFIG_FIELD("cpus", CONFIG_CPUS, cpus),
 	CONFIG_FIELD("console", CONFIG_CONSOLE, console),

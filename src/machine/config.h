@@ -55,6 +55,7 @@ struct vm_config {
 	char *initrd;
 	char *append;
 	char *engine;    /* "auto", "translator", "interpreter", "kvm" */
+	char *restore;   /* file of a saved guest: state/state.h */
 	char *cpu;       /* "host", "v2", "v3", a name: x86/model.c */
 	uint64_t memory; /* bytes */
 	unsigned cpus;

@@ -2,12 +2,20 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "cpu/x86/msr.h"
 #include "machine/acpi.h"
 #include "machine/e820.h"
 #include "machine/vm.h"
+
+/* What was restored needs its kernel for a reboot only. */
+static bool guest_can_do_without(const struct vm_config *c)
+{
+	return c->restore && (!c->kernel || access(c->kernel, R_OK) ||
+			      (c->initrd && access(c->initrd, R_OK)));
+}
 
 int guest_open(struct guest *g, const struct vm *vm, struct err *err)
 {
@@ -18,6 +26,8 @@ int guest_open(struct guest *g, const struct vm *vm, struct err *err)
 	ret = firmware_open(&g->firmware, c, err);
 	if (ret < 0 || g->firmware)
 		return ret;
+	if (guest_can_do_without(c))
+		return 0;
 	if (!c->kernel)
 		return err_set(err, EINVAL,
 			       "nothing to boot: name a kernel with --kernel, "
@@ -102,6 +112,16 @@ static int guest_tables(struct vm *vm, struct err *err)
 	return len < 0 ? len : 0;
 }
 
+static int guest_without_kernel(const struct vm *vm, struct err *err)
+{
+	if (!vm->start_mono_ns) /* not yet running: to be restored */
+		return 0;
+	return err_set(err, ENOENT,
+		       "the guest wants to reboot, and its kernel %s is not "
+		       "there",
+		       vm->config.kernel ? vm->config.kernel : "");
+}
+
 int guest_load(const struct guest *g, struct vm *vm, struct err *err)
 {
 	struct e820_entry map[BOOT_E820_MAX];
@@ -119,6 +139,8 @@ int guest_load(const struct guest *g, struct vm *vm, struct err *err)
 
 	if (g->firmware)
 		return 0; /* a processor starts in it by itself */
+	if (!g->kernel.data)
+		return guest_without_kernel(vm, err);
 	ret = guest_tables(vm, err);
 	p.e820_count = e820_build(p.mem, map);
 	if (ret == 0)

@@ -19,6 +19,7 @@
 #include "machine/config.h"
 #include "machine/screenshot.h"
 #include "machine/vm.h"
+#include "state/state.h"
 #include "vmm/control.h"
 #include "vmm/jail.h"
 
@@ -156,6 +157,8 @@ static int vmm_run(struct vmm *vmm)
 	bool failed;
 
 	if (vm_new(&vm, &vmm->config, vmm->console_in, vmm->console_out, &err))
+		return vmm_fail(&err);
+	if (vm->config.restore && state_load(vm, vm->config.restore, &err))
 		return vmm_fail(&err);
 	pthread_mutex_lock(&vmm->lock);
 	vmm->vm = vm;

@@ -5,107 +5,14 @@
  *
  * GUESTS holds the monitor guest, KERNELS a stock kernel with its initramfs.
  */
-#include "../test.h"
+#include "machine.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "machine/vm.h"
-
 static const char *guests_dir, *kernels_dir;
-
-/* --- A machine in a thread, and its console ------------------------------- */
-
-struct machine {
-	struct vm *vm;
-	pthread_t thread;
-	int console, far_end;
-	char said[1 << 17];
-	size_t said_len;
-};
-
-static void *run_thread(void *opaque)
-{
-	struct machine *m = opaque;
-	int status;
-
-	vm_run(m->vm, &status, NULL);
-	return NULL;
-}
-
-static struct machine *make(const struct vm_config *like)
-{
-	struct machine *m = calloc(1, sizeof(*m));
-	struct vm_config c;
-	struct err err = { "" };
-	int fds[2];
-
-	vm_config_init(&c);
-	c.memory = like->memory;
-	c.cpus = like->cpus;
-	c.kernel = strdup(like->kernel);
-	c.initrd = like->initrd ? strdup(like->initrd) : NULL;
-	c.append = strdup(like->append);
-	c.engine = strdup(like->engine);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	fcntl(fds[1], F_SETFL, O_NONBLOCK);
-	m->console = fds[0];
-	m->far_end = fds[1];
-	if (vm_new(&m->vm, &c, fds[1], dup(fds[1]), &err))
-		fail_msg("%s", err.msg);
-	return m;
-}
-
-static void start(struct machine *m)
-{
-	assert_int_equal(pthread_create(&m->thread, NULL, run_thread, m), 0);
-}
-
-static void end(struct machine *m)
-{
-	vm_end(m->vm, VM_END_STOPPED, 130);
-	pthread_join(m->thread, NULL);
-	close(m->vm->console_out);
-	vm_free(m->vm);
-	close(m->console);
-	close(m->far_end);
-	free(m);
-}
-
-/* Reads the console until it says so, for a minute without a word at most. */
-static void expect(struct machine *m, const char *text)
-{
-	struct pollfd p = { m->console, POLLIN, 0 };
-
-	while (!strstr(m->said, text)) {
-		ssize_t n;
-
-		if (poll(&p, 1, 60000) <= 0 ||
-		    m->said_len > sizeof(m->said) - 2)
-			fail_msg("no '%s' in '%s'", text, m->said);
-		n = read(m->console, m->said + m->said_len,
-			 sizeof(m->said) - 1 - m->said_len);
-		assert_true(n > 0);
-		for (ssize_t i = 0; i < n; i++) /* NULs end no string */
-			if (!m->said[m->said_len + (size_t)i])
-				m->said[m->said_len + (size_t)i] = '?';
-		m->said_len += (size_t)n;
-		m->said[m->said_len] = 0;
-	}
-	m->said_len = 0;
-	m->said[0] = 0;
-}
-
-static void type(struct machine *m, const char *text)
-{
-	assert_int_equal(write(m->console, text, strlen(text)), strlen(text));
-}
 
 /* --- State ---------------------------------------------------------------- */
 
@@ -185,7 +92,7 @@ static struct machine *move(struct machine *a, struct vm_config *like,
 	struct state s;
 
 	like->engine = engine;
-	b = make(like);
+	b = machine_make(like);
 
 	vm_pause(a->vm);
 	s = save(a);
@@ -195,8 +102,8 @@ static struct machine *move(struct machine *a, struct vm_config *like,
 	assert_same(b, s);
 	copy_ram(b, a);
 	vm_resume(a->vm);
-	end(a);
-	start(b);
+	machine_end(a);
+	machine_start(b);
 	vm_resume(b->vm);
 	free(s.buf);
 	return b;
@@ -215,17 +122,17 @@ static void small_guest_goes_on_elsewhere(void **state)
 	snprintf(kernel, sizeof(kernel), "%s/monitor", guests_dir);
 	like.kernel = kernel;
 	like.append = "";
-	m = make(&like);
-	start(m);
-	expect(m, "monitor ready");
+	m = machine_make(&like);
+	machine_start(m);
+	machine_expect(m, "monitor ready");
 	for (char n = '1'; n < '6'; n++) {
 		char want[] = { 'r', ' ', n, 0 };
 
-		type(m, "N");
-		expect(m, want);
+		machine_type(m, "N");
+		machine_expect(m, want);
 		m = move(m, &like, n & 1 ? "translator" : "interpreter");
 	}
-	end(m);
+	machine_end(m);
 }
 
 static void kernel_goes_on_elsewhere(void **state)
@@ -246,24 +153,24 @@ static void kernel_goes_on_elsewhere(void **state)
 	like.kernel = kernel;
 	like.initrd = initrd;
 	like.append = "console=ttyS0 panic=-1";
-	m = make(&like);
-	start(m);
-	expect(m, "guest:/root#");
+	m = machine_make(&like);
+	machine_start(m);
+	machine_expect(m, "guest:/root#");
 	/* A loop in the background is what the first machine is stopped in. */
-	type(m, "a=40; (while :; do b=$((b + 1)); done) &\n");
-	expect(m, "guest:/root#");
+	machine_type(m, "a=40; (while :; do b=$((b + 1)); done) &\n");
+	machine_expect(m, "guest:/root#");
 	for (int i = 0; i < 3; i++) {
 		m = move(m, &like, i & 1 ? "translator" : "interpreter");
-		type(m, "a=$((a + 1)); echo it is $a\n");
-		expect(m, i == 0   ? "it is 41"
-			  : i == 1 ? "it is 42"
-				   : "it is 43");
+		machine_type(m, "a=$((a + 1)); echo it is $a\n");
+		machine_expect(m, i == 0   ? "it is 41"
+				  : i == 1 ? "it is 42"
+					   : "it is 43");
 	}
-	type(m, "sleep 0.2 && echo slept; dmesg | grep -cE "
-		"'WARN|BUG|Oops|stall|unstable' | sed s/^/odd:/\n");
-	expect(m, "slept");
-	expect(m, "odd:0");
-	end(m);
+	machine_type(m, "sleep 0.2 && echo slept; dmesg | grep -cE "
+			"'WARN|BUG|Oops|stall|unstable' | sed s/^/odd:/\n");
+	machine_expect(m, "slept");
+	machine_expect(m, "odd:0");
+	machine_end(m);
 }
 
 int main(int argc, char **argv)
