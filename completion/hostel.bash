@@ -1,12 +1,53 @@
 # bash completion for hostel(1)
 
+_hostel_disk()
+{
+	local new="--format --variant --backing --backing-format --provision
+		--cluster-size --refcount-bits --lazy-refcounts --compression
+		--force"
+	local opts="--help"
+
+	if [ "$COMP_CWORD" = 2 ]; then
+		COMPREPLY=($(compgen -W "create info check repair convert
+			resize map snapshot commit rebase" -- "$cur"))
+		return
+	fi
+	case $prev in
+	--format|--from|--backing-format)
+		COMPREPLY=($(compgen -W "raw qcow2 vmdk" -- "$cur"))
+		return ;;
+	--provision)
+		COMPREPLY=($(compgen -W "thin metadata thick-lazy thick-eager" \
+			-- "$cur"))
+		return ;;
+	--compression)
+		COMPREPLY=($(compgen -W "zlib zstd" -- "$cur"))
+		return ;;
+	snapshot)
+		COMPREPLY=($(compgen -W "list create apply delete" -- "$cur"))
+		return ;;
+	esac
+	case ${COMP_WORDS[2]} in
+	create) opts="$new" ;;
+	convert) opts="$new --from --compress --jobs" ;;
+	info) opts="--format --chain --json" ;;
+	check|map|snapshot) opts="--format --json" ;;
+	repair) opts="--format --leaks --json" ;;
+	resize) opts="--format --shrink" ;;
+	commit) opts="--keep" ;;
+	rebase) opts="--backing --backing-format --unsafe" ;;
+	esac
+	COMPREPLY=($(compgen -W "$opts --help" -- "$cur")
+		$(compgen -f -- "$cur"))
+}
+
 _hostel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		COMPREPLY=($(compgen -W "run doctor version help" -- "$cur"))
+		COMPREPLY=($(compgen -W "run disk doctor version help" -- "$cur"))
 		return
 	fi
 	case $prev in
@@ -31,6 +72,10 @@ _hostel()
 		COMPREPLY=($(compgen -W "insn event port mmio" -- "$cur"))
 		return ;;
 	esac
+	if [ "${COMP_WORDS[1]}" = disk ]; then
+		_hostel_disk
+		return
+	fi
 	case ${COMP_WORDS[1]} in
 	run)
 		COMPREPLY=($(compgen -W "--kernel --initrd --append --memory

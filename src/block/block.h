@@ -193,6 +193,7 @@ struct block_open {
 	bool no_backing; /* only this file: for info, rebase, check */
 	bool no_lock;    /* for info while a guest runs */
 	bool discard;    /* pass discards on to the host */
+	bool repair;     /* for check alone: also what is marked as broken */
 	enum block_cache cache;
 	struct block_throttle throttle;
 	const char *fault; /* rules of the fault filter (fault.h); or NULL */

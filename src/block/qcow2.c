@@ -183,8 +183,10 @@ static int qcow2_open(struct block *b, const struct block_open *how,
 		atomic_store(&b->size, q->h.size);
 		rc = qcow2_open_tables(q, err);
 	}
-	if (!rc && !b->readonly)
+	if (!rc && !b->readonly && !how->repair)
 		rc = qcow2_open_writing(q, err);
+	if (how->repair)
+		atomic_store(&q->broken, true); /* only the check may write */
 	if (!rc)
 		rc = qcow2_open_backing(q, how, err);
 	if (rc)

@@ -274,8 +274,9 @@ static int qcow2_map_data(struct qcow2 *q, const struct qcow2_extent *e,
 		return 0;
 	length = length < size - e->host ? length : size - e->host;
 	rc = block_map(q->b->file, e->host, length, for_write, flags, out);
-	/* The file's own holes are no business of ours. */
-	out->type = BLOCK_EXTENT_DATA;
+	/* A hole in the file is ours, and zeroes, for all above. */
+	if (out->type != BLOCK_EXTENT_DATA)
+		out->type = BLOCK_EXTENT_ZERO;
 	out->depth = 0;
 	return rc;
 }

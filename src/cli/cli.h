@@ -10,6 +10,7 @@
 typedef int cli_verb_fn(int argc, char **argv);
 
 cli_verb_fn cli_run;
+cli_verb_fn cli_disk;
 cli_verb_fn cli_doctor;
 cli_verb_fn cli_version;
 cli_verb_fn cli_help;

@@ -16,6 +16,7 @@ struct cli_verb {
 
 static const struct cli_verb cli_verbs[] = {
 	{ "run", cli_run, "run a guest in the foreground" },
+	{ "disk", cli_disk, "make, look at and change disk images" },
 	{ "doctor", cli_doctor, "say what this host can run, and why" },
 	{ "version", cli_version, "print the version" },
 	{ "help", cli_help, "print this" },
