@@ -331,6 +331,44 @@ static void a_reset_forgets_kept_requests(void **state)
 	vdriver_stop(&f.d);
 }
 
+/* The other side has the same memory, as after a restore. */
+static void kept_requests_are_part_of_the_state(void **state)
+{
+	struct block_open how = { .fault = "write:count=1:error=ENOSPC" };
+	struct vpiece p[] = { { HEAD, 16, false },
+			      { DATA, 1024, false },
+			      { STAT, 1, true } };
+	struct walk *w;
+	struct fix f;
+	char *buf;
+	size_t len;
+	FILE *file = open_memstream(&buf, &len);
+
+	fix_open(&f, &how);
+	head(&f, OUT, 3);
+	memset(f.d.ram + DATA, 9, 1024);
+	vdriver_add(&f.d, 0, p, 3);
+	vdriver_notify(&f.d, 0);
+	f.d.vd->ops->drain(f.d.vd);
+	w = walk_save_to(file);
+	f.d.vd->ops->walk(f.d.vd, w);
+	assert_int_equal(walk_result(w, NULL), 0);
+	walk_free(w);
+	fclose(file);
+	f.d.vd->ops->reset(f.d.vd);
+	w = walk_restore_from(buf, len);
+	f.d.vd->ops->walk(f.d.vd, w);
+	assert_int_equal(walk_result(w, NULL), 0);
+	walk_free(w);
+	assert_int_equal(f.full, 2); /* so that somebody tries again */
+	assert_int_equal(virtio_blk_retry(f.d.vd), 0);
+	assert_int_equal(vdriver_used(&f.d, 0), 1);
+	assert_int_equal(f.d.ram[STAT], OK);
+	bt_assert_bytes(virtio_blk_disk(f.d.vd), 3 * 512, 1024, 9);
+	vdriver_stop(&f.d);
+	free(buf);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, bt_setup, bt_teardown)
 
 int main(void)
@@ -348,6 +386,7 @@ int main(void)
 		T(errors_are_the_guests),
 		T(a_full_host_disk_keeps_requests),
 		T(a_reset_forgets_kept_requests),
+		T(kept_requests_are_part_of_the_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

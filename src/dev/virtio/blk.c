@@ -40,6 +40,7 @@
 #define BLK_BYTES_MAX   (64u << 20) /* of one request */
 #define BLK_RANGE_MAX   (1u << 22)  /* sectors: 2 GiB, of a discard */
 #define BLK_CONFIG_SIZE 60
+#define BLK_KEPT_MAX    (VIRTIO_BLK_QUEUES_MAX * BLK_QUEUE_SIZE)
 #define BLK_ID_BYTES    20
 
 /* 5.2.3 */
@@ -397,25 +398,52 @@ static struct blk_request *blk_take_parked(struct blk *blk)
 	return req;
 }
 
+static void blk_forget_parked(struct blk *blk)
+{
+	struct blk_request *req = blk_take_parked(blk), *next;
+
+	for (; req; req = next) {
+		next = req->next;
+		blk_put(req);
+	}
+}
+
+static unsigned blk_count_parked(struct blk *blk)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&blk->lock);
+	for (struct blk_request *req = blk->parked; req; req = req->next)
+		n++;
+	pthread_mutex_unlock(&blk->lock);
+	return n;
+}
+
+/* One that came out of a saved state: it may be answered at once. */
+static bool blk_understand(struct blk_request *req)
+{
+	int status = blk_prepare(req);
+
+	if (status != BLK_SUBMIT)
+		blk_push(req, (uint8_t)status);
+	return status == BLK_SUBMIT;
+}
+
 unsigned virtio_blk_retry(struct virtio_dev *vd)
 {
 	struct blk *blk = (struct blk *)vd;
 	struct blk_request *req = blk_take_parked(blk), *next;
-	unsigned kept = 0;
 
 	for (; req; req = next) {
 		next = req->next;
 		req->submitter = pthread_self();
-		block_submit(blk->io, &req->r);
+		if (req->r.done || blk_understand(req))
+			block_submit(blk->io, &req->r);
 	}
 	block_queue_drain(blk->io);
 	for (unsigned i = 0; i < vd->queue_count; i++)
 		virtq_interrupt(vd->queue[i]);
-	pthread_mutex_lock(&blk->lock);
-	for (req = blk->parked; req; req = req->next)
-		kept++;
-	pthread_mutex_unlock(&blk->lock);
-	return kept;
+	return blk_count_parked(blk);
 }
 
 struct block *virtio_blk_disk(struct virtio_dev *vd)
@@ -429,17 +457,13 @@ struct block *virtio_blk_disk(struct virtio_dev *vd)
 static void blk_reset(struct virtio_dev *vd)
 {
 	struct blk *blk = (struct blk *)vd;
-	struct blk_request *req, *next;
 
 	for (unsigned i = 0; i < vd->queue_count; i++) {
 		pthread_mutex_lock(&blk->queue_lock[i]);
 		pthread_mutex_unlock(&blk->queue_lock[i]);
 	}
 	block_queue_drain(blk->io);
-	for (req = blk_take_parked(blk); req; req = next) {
-		next = req->next;
-		blk_put(req);
-	}
+	blk_forget_parked(blk);
 	atomic_store(&blk->writeback, !blk->disk->writethrough);
 }
 
@@ -481,10 +505,7 @@ static void blk_free(struct virtio_dev *vd)
 	struct blk_request *req, *next;
 
 	block_queue_free(blk->io);
-	for (req = blk_take_parked(blk); req; req = next) {
-		next = req->next;
-		blk_put(req);
-	}
+	blk_forget_parked(blk);
 	for (req = blk->free; req; req = next) {
 		next = req->next;
 		free(req);
@@ -496,16 +517,110 @@ static void blk_free(struct virtio_dev *vd)
 	free(blk);
 }
 
+/* --- State ---------------------------------------------------------------- */
+
+/* A piece is an address and a length. */
+static void blk_walk_pieces(struct blk_request *req, struct walk *w,
+			    unsigned count)
+{
+	struct mem *mem = req->blk->vd.env->mem;
+	uint64_t piece[2 * VIRTQ_SEGMENTS_MAX];
+
+	for (unsigned i = 0; i < count && !walk_restoring(w); i++) {
+		piece[2 * i] = mem_gpa(mem, req->chain.iov[i].iov_base);
+		piece[2 * i + 1] = req->chain.iov[i].iov_len;
+	}
+	walk_u64s(w, "pieces", piece, 2 * (size_t)count);
+	for (unsigned i = 0; i < count && walk_restoring(w); i++) {
+		void *host = mem_host(mem, piece[2 * i], piece[2 * i + 1]);
+
+		if (!host)
+			walk_fail(w, "virtio-blk: a request outside RAM");
+		req->chain.iov[i].iov_base = host;
+		req->chain.iov[i].iov_len = host ? piece[2 * i + 1] : 0;
+	}
+}
+
+static void blk_walk_counts(struct blk_request *req, struct walk *w)
+{
+	struct virtq_chain *c = &req->chain;
+	uint32_t out = c->out_count, in = c->in_count, queue = req->queue;
+
+	walk_u32(w, "queue", &queue);
+	walk_u16(w, "head", &c->head);
+	walk_u16(w, "slots", &c->slots);
+	walk_u32(w, "out", &out);
+	walk_u32(w, "in", &in);
+	if (!walk_restoring(w))
+		return;
+	if (queue >= req->blk->vd.queue_count || !in ||
+	    out > VIRTQ_SEGMENTS_MAX || in > VIRTQ_SEGMENTS_MAX - out) {
+		walk_fail(w, "virtio-blk: an impossible request");
+		queue = out = in = 0;
+	}
+	req->queue = queue;
+	c->out_count = out;
+	c->in_count = in;
+}
+
+static void blk_walk_request(struct blk_request *req, struct walk *w,
+			     unsigned n)
+{
+	struct virtq_chain *c = &req->chain;
+	unsigned instance = req->blk->vd.instance * BLK_KEPT_MAX + n;
+
+	if (!walk_section(w, "virtio-blk-kept", instance, 1))
+		return;
+	blk_walk_counts(req, w);
+	blk_walk_pieces(req, w, c->out_count + c->in_count);
+	walk_end(w);
+	if (!walk_restoring(w))
+		return;
+	c->out = c->iov;
+	c->in = c->iov + c->out_count;
+	c->out_len = iov_length(c->out, (int)c->out_count);
+	c->in_len = iov_length(c->in, (int)c->in_count);
+}
+
+/* Requests are understood again by virtio_blk_retry(), when RAM is there. */
+static void blk_restore_kept(struct blk *blk, struct walk *w, unsigned kept)
+{
+	for (unsigned i = 0; i < kept; i++) {
+		struct blk_request *req = blk_get(blk, 0);
+
+		if (!req)
+			return walk_fail(w, "out of memory");
+		memset(&req->chain, 0, offsetof(struct virtq_chain, iov));
+		blk_walk_request(req, w, i);
+		if (req->chain.in_len)
+			blk_park(req);
+		else
+			blk_put(req);
+	}
+}
+
 static void blk_walk(struct virtio_dev *vd, struct walk *w)
 {
 	struct blk *blk = (struct blk *)vd;
 	bool writeback = atomic_load(&blk->writeback);
+	uint32_t kept = blk_count_parked(blk), i = 0;
 
 	if (!walk_section(w, "virtio-blk", vd->instance, 1))
 		return;
 	walk_bool(w, "writeback", &writeback);
+	walk_u32(w, "kept", &kept);
 	walk_end(w);
 	atomic_store(&blk->writeback, writeback);
+	if (walk_restoring(w)) {
+		blk_forget_parked(blk);
+		if (kept > BLK_KEPT_MAX)
+			walk_fail(w, "virtio-blk: too many requests");
+		else
+			blk_restore_kept(blk, w, kept);
+		return;
+	}
+	for (struct blk_request *req = blk->parked; req; req = req->next)
+		blk_walk_request(req, w, i++);
 }
 
 static const struct virtio_ops blk_ops = {
