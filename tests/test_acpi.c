@@ -84,7 +84,7 @@ static void test_fadt_names_the_power_management_ports(void **state)
 	assert_int_equal(get(f + 56, 4), 0x600);  /* PM1a_EVT_BLK */
 	assert_int_equal(get(f + 76, 4), 0x608);  /* PM_TMR_BLK */
 	assert_int_equal(get(f + 120, 8), 0xcf9); /* RESET_REG address */
-	assert_int_equal(f[128], 6);		  /* RESET_VALUE */
+	assert_int_equal(f[128], 6);              /* RESET_VALUE */
 	assert_memory_equal(at(get(f + 36, 4)), "FACS", 4);
 	assert_int_equal(get(f + 36, 4) % 64, 0);
 }
@@ -203,9 +203,64 @@ static void test_iasl_accepts_the_tables(void **state)
 	assert_int_equal(system(line), 0);
 }
 
+/* Boot loaders read the RSDT alone: the same tables, 4 bytes each. */
+static void test_rsdt_lists_what_the_xsdt_does(void **state)
+{
+	const uint8_t *xsdt, *rsdt;
+	unsigned n;
+
+	assert_true(build(2, NULL) > 0);
+	xsdt = at(get(tables + 24, 8));
+	rsdt = at(get(tables + 16, 4));
+	check_table(rsdt, "RSDT");
+	n = (get(rsdt + 4, 4) - 36) / 4;
+	assert_int_equal(n, (get(xsdt + 4, 4) - 36) / 8);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(get(rsdt + 36 + i * 4, 4),
+				 get(xsdt + 36 + i * 8, 8));
+}
+
+static void move_pointer(uint8_t *p, unsigned size, uint64_t by)
+{
+	uint64_t v = get(p, size) + by;
+
+	memcpy(p, &v, size);
+}
+
+/* What firmware does with the links gives what we would have built there. */
+static void test_links_move_the_block(void **state)
+{
+	static uint8_t there[ACPI_SIZE];
+	const uint64_t base = 0x1ffd0000;
+	struct acpi_links l = { 0 };
+	struct acpi_config c;
+	int len;
+
+	acpi_config_init(&c, 4);
+	c.vga = true;
+	c.base = base;
+	len = acpi_build(there, &c, NULL, NULL);
+	c.base = 0;
+	assert_int_equal(acpi_build(tables, &c, &l, NULL), len);
+	assert_in_range(l.pointer_count, 9, ACPI_LINKS_MAX);
+	for (unsigned i = 0; i < l.pointer_count; i++)
+		move_pointer(tables + l.pointer[i].at, l.pointer[i].size, base);
+	for (unsigned i = 0; i < l.checksum_count; i++) {
+		struct acpi_checksum *k = &l.checksum[i];
+
+		tables[k->at] = 0;
+		tables[k->at] = (uint8_t)-sum(tables + k->start, k->len);
+	}
+	/* the RSDP is a file of its own, and its pointers with it */
+	assert_memory_equal(tables + ACPI_RSDP_SIZE, there + ACPI_RSDP_SIZE,
+			    len - ACPI_RSDP_SIZE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rsdt_lists_what_the_xsdt_does),
+		cmocka_unit_test(test_links_move_the_block),
 		cmocka_unit_test(test_every_checksum_is_right),
 		cmocka_unit_test(test_fadt_names_the_power_management_ports),
 		cmocka_unit_test(test_madt_lists_every_processor),

@@ -11,12 +11,13 @@
  *length and checksum; a block that is full only notes it, and acpi_build() asks
  *once.
  *
- *	RSDP -> XSDT -> FADT -> DSDT, FACS
- *		     -> MADT
- *		     -> MCFG
+ *	RSDP -> XSDT, RSDT -> FADT -> DSDT, FACS
+ *			   -> MADT
+ *			   -> MCFG
  *
- * Deliberately missing: an RSDT (no OS that runs here needs one), HPET (the
- * TSC and the paravirtual clock serve better), SMBIOS (not ACPI's).
+ * The RSDT, with addresses of 32 bits, is for boot loaders: GRUB reads no
+ * other.  Deliberately missing: HPET (the TSC and the paravirtual clock serve
+ * better), SMBIOS (not ACPI's).
  */
 #include "machine/acpi.h"
 
@@ -90,6 +91,7 @@ _Static_assert(sizeof(struct acpi_header) == 36, "table header");
 _Static_assert(sizeof(struct acpi_fadt) == 276, "FADT of ACPI 6.5");
 _Static_assert(sizeof(struct acpi_rsdp) == ACPI_RSDP_SIZE, "RSDP");
 _Static_assert(offsetof(struct acpi_rsdp, xsdt) == ACPI_RSDP_XSDT, "RSDP");
+_Static_assert(offsetof(struct acpi_rsdp, rsdt) == ACPI_RSDP_RSDT, "RSDP");
 
 /* FADT boot architecture flags (table 5.11) and fixed feature flags (5.10) */
 #define ACPI_BOOT_LEGACY  0x0001
@@ -391,26 +393,30 @@ static struct acpi_header *acpi_mcfg(struct acpi_block *b)
 	return h;
 }
 
-static void acpi_rsdp(struct acpi_rsdp *r, uint64_t xsdt)
+static void acpi_rsdp(struct acpi_rsdp *r, uint64_t xsdt, uint64_t rsdt)
 {
 	memcpy(r->signature, "RSD PTR ", 8);
 	memcpy(r->oem_id, "HOSTEL", 6);
 	r->revision = 2;
 	r->length = sizeof(*r);
 	r->xsdt = xsdt;
+	r->rsdt = (uint32_t)rsdt;
 	r->checksum = -acpi_sum(r, 20);
 	r->extended_checksum = -acpi_sum(r, sizeof(*r));
 }
 
-static struct acpi_header *acpi_xsdt(struct acpi_block *b,
-				     const uint64_t *tables, unsigned count)
+/* The XSDT, or with a width of 4 bytes the RSDT. */
+static struct acpi_header *acpi_list(struct acpi_block *b, const char *name,
+				     const uint64_t *tables, unsigned count,
+				     uint8_t width)
 {
-	struct acpi_header *h = acpi_begin(b, "XSDT", 1, sizeof(*h));
+	struct acpi_header *h = acpi_begin(b, name, 1, sizeof(*h));
 
-	acpi_append(b, tables, count * sizeof(*tables));
+	for (unsigned i = 0; i < count; i++)
+		acpi_append(b, &tables[i], width); /* little-endian */
 	acpi_finish(b, h);
 	for (unsigned i = 0; h && i < count; i++)
-		acpi_note_pointer(b, (uint8_t *)(h + 1) + i * 8, 8);
+		acpi_note_pointer(b, (uint8_t *)(h + 1) + i * width, width);
 	return h;
 }
 
@@ -430,18 +436,21 @@ int acpi_build(uint8_t *buf, const struct acpi_config *c,
 {
 	struct acpi_block b = { .config = c, .links = links, .buf = buf };
 	struct acpi_rsdp *rsdp = acpi_alloc(&b, sizeof(*rsdp), 16);
-	struct acpi_header *dsdt = acpi_dsdt_table(&b), *xsdt;
+	struct acpi_header *dsdt = acpi_dsdt_table(&b), *xsdt, *rsdt;
 	uint64_t tables[] = {
 		acpi_gpa(&b, acpi_fadt(&b, acpi_gpa(&b, dsdt))),
 		acpi_gpa(&b, acpi_madt(&b)),
 		acpi_gpa(&b, acpi_mcfg(&b)),
 	};
 
-	xsdt = acpi_xsdt(&b, tables, sizeof(tables) / sizeof(tables[0]));
+	const unsigned count = sizeof(tables) / sizeof(tables[0]);
+
+	xsdt = acpi_list(&b, "XSDT", tables, count, 8);
+	rsdt = acpi_list(&b, "RSDT", tables, count, 4);
 	if (b.overflow)
 		return err_set(err, ENOSPC,
 			       "the ACPI tables of %u processors do not fit",
 			       c->cpus);
-	acpi_rsdp(rsdp, acpi_gpa(&b, xsdt));
+	acpi_rsdp(rsdp, acpi_gpa(&b, xsdt), acpi_gpa(&b, rsdt));
 	return b.len;
 }

@@ -54,7 +54,8 @@ struct acpi_links {
  * sentence (too many processors).
  */
 #define ACPI_RSDP_SIZE 36
-#define ACPI_RSDP_XSDT 24 /* offset of its pointer, 8 bytes */
+#define ACPI_RSDP_RSDT 16 /* offset of its pointer, 4 bytes */
+#define ACPI_RSDP_XSDT 24 /* the same, 8 bytes */
 int acpi_build(uint8_t *buf, const struct acpi_config *c,
 	       struct acpi_links *links, struct err *err);
 

@@ -35,7 +35,7 @@
 #define ITEMS_ALIGN    4096
 #define ITEMS_COM1     0x3f8
 #define ITEMS_ROM_MAX  0x10000
-#define ITEMS_COMMANDS (2 + 2 * ACPI_LINKS_MAX + 3)
+#define ITEMS_COMMANDS (2 + 2 * ACPI_LINKS_MAX + 4)
 
 enum { ITEMS_ALLOCATE = 1, ITEMS_POINTER, ITEMS_CHECKSUM };
 enum { ITEMS_ANYWHERE = 1, ITEMS_FSEG };
@@ -65,30 +65,43 @@ _Static_assert(sizeof(struct items_command) == 128, "loader's command");
 
 /* --- ACPI: the tables, made when they are asked for ----------------------- */
 
+#define ITEMS_RSDP_SUM  8  /* over the first 20 bytes */
+#define ITEMS_RSDP_SUM2 32 /* over all */
+
+/* Checksums are left to the script: OVMF takes them to be 0 before. */
 static int items_tables(struct vm *vm, uint8_t *buf, struct acpi_links *links)
 {
 	struct acpi_config c;
+	int len;
 
 	acpi_config_init(&c, vm->xm.cpu_count);
 	c.base = 0;
 	pc_describe(vm, &c);
-	return acpi_build(buf, &c, links, NULL);
+	*links = (struct acpi_links){ 0 };
+	len = acpi_build(buf, &c, links, NULL);
+	for (unsigned i = 0; len > 0 && i < links->checksum_count; i++)
+		buf[links->checksum[i].at] = 0;
+	buf[ITEMS_RSDP_SUM] = buf[ITEMS_RSDP_SUM2] = 0;
+	return len;
 }
 
 static void items_make_tables(void *opaque, uint8_t *data, uint32_t len)
 {
+	struct acpi_links links;
+
 	memset(data, 0, len);
-	items_tables(opaque, data, NULL);
+	items_tables(opaque, data, &links);
 }
 
 /* The RSDP is a file of its own; its checksums are the script's. */
 static void items_make_rsdp(void *opaque, uint8_t *data, uint32_t len)
 {
 	uint8_t *tables = calloc(1, ACPI_SIZE);
+	struct acpi_links links;
 
 	if (!tables)
 		return;
-	items_tables(opaque, tables, NULL);
+	items_tables(opaque, tables, &links);
 	memcpy(data, tables, len);
 	free(tables);
 }
@@ -154,7 +167,7 @@ static void items_make_script(void *opaque, uint8_t *data, uint32_t len)
 		.left = len / sizeof(struct items_command),
 	};
 	uint8_t *tables = calloc(1, ACPI_SIZE);
-	struct acpi_links links = { 0 };
+	struct acpi_links links;
 
 	memset(data, 0, len);
 	if (!tables || items_tables(opaque, tables, &links) < 0)
@@ -167,9 +180,10 @@ static void items_make_script(void *opaque, uint8_t *data, uint32_t len)
 	for (unsigned i = 0; i < links.checksum_count; i++)
 		items_checksum(&s, ITEMS_TABLES, links.checksum[i].at,
 			       links.checksum[i].start, links.checksum[i].len);
+	items_pointer(&s, ITEMS_RSDP, ACPI_RSDP_RSDT, 4);
 	items_pointer(&s, ITEMS_RSDP, ACPI_RSDP_XSDT, 8);
-	items_checksum(&s, ITEMS_RSDP, 8, 0, 20);
-	items_checksum(&s, ITEMS_RSDP, 32, 0, ACPI_RSDP_SIZE);
+	items_checksum(&s, ITEMS_RSDP, ITEMS_RSDP_SUM, 0, 20);
+	items_checksum(&s, ITEMS_RSDP, ITEMS_RSDP_SUM2, 0, ACPI_RSDP_SIZE);
 out:
 	free(tables);
 }

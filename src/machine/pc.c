@@ -464,6 +464,10 @@ void pc_describe(struct vm *vm, struct acpi_config *c)
 	    ecam.base + ecam.size <= PCI_MMIO2_END)
 		c->ecam = ecam.base;
 	c->vga = vm->pc->vga;
+	if (vm->xm.phys_bits) { /* the upper half of what a guest can reach */
+		c->mem64_end = 1ull << vm->xm.phys_bits;
+		c->mem64_base = c->mem64_end / 2;
+	}
 	pci_host_mem64(vm->pc->pci, &c->mem64_base, &c->mem64_end);
 }
 
