@@ -3,7 +3,7 @@ BUILD = build
 SANITIZE_BUILD = build-sanitize
 PREFIX = /usr/local
 
-.PHONY: all run test bench sanitize soak crash install clean distclean format help
+.PHONY: all run test test-kvm bench sanitize soak crash install clean distclean format help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -24,8 +24,16 @@ run:
 	@sh tools/run.sh
 
 test:
-	@sh tools/prereqs.sh qemu-utils
+	@sh tools/prereqs.sh qemu-system-x86 qemu-utils
 	@sh tools/test.sh $(BUILD)
+
+# All of the KVM engine, in a machine made for it: 20 boots with one and with
+# two processors, 20 moves between engines; half an hour.
+test-kvm: all
+	@sh tools/prereqs.sh qemu-system-x86
+	@sh tools/guest.sh all
+	@LIMIT=3000 sh tests/kvm/nest.sh $(BUILD) doctor guests boot:20 \
+		move:20 memory
 
 bench:
 	@sh tools/prereqs.sh qemu-system-x86
@@ -78,6 +86,7 @@ help:
 	@echo "make            build build/hostel and build/hostel-vm"
 	@echo "make run        boot a stock Linux kernel to a shell"
 	@echo "make test       run all tests ('meson test -C build NAME': one)"
+	@echo "make test-kvm   test the KVM engine at length, in QEMU with AMD-V"
 	@echo "make bench      compare with QEMU and the bare processor"
 	@echo "make sanitize   run all tests under ASan and UBSan"
 	@echo "make soak       boot many times (N=50 JOBS=1 BUSY=0)"

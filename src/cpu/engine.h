@@ -94,6 +94,8 @@ struct engine_ops {
 	void (*limit_model)(struct x86_model *model);
 	/* run() waits inside while the vCPU is halted or was not started. */
 	bool halts_inside;
+	/* struct x86_cpu is touched here and there: no huge pages for it. */
+	bool sparse_cpu;
 	/* x86_pend() was called: run() is to look.  Any thread. */
 	void (*kick)(struct x86_cpu *cpu);
 	/* The vCPU stands: notes in *cpu what has arrived since it stopped. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cpu/x86/lapic.h"
 #include "cpu/x86/sync.h"
@@ -60,6 +61,14 @@ static int vm_choose_model(struct vm *vm, struct err *err)
 	return ret;
 }
 
+/* The hardware tells of no single instructions. */
+static const char *vm_engine_name(const struct vm_config *c)
+{
+	bool any = !c->engine || !strcmp(c->engine, "auto");
+
+	return any && c->trace ? translator_engine.name : c->engine;
+}
+
 /* What the processors share, and the engine that runs them. */
 static int vm_new_machine(struct vm *vm, struct err *err)
 {
@@ -69,7 +78,7 @@ static int vm_new_machine(struct vm *vm, struct err *err)
 	xm->cpus = calloc(vm->config.cpus, sizeof(*xm->cpus));
 	if (!xm->cpus)
 		return err_set(err, ENOMEM, "out of memory");
-	xm->engine_ops = engines_choose(vm->config.engine, err);
+	xm->engine_ops = engines_choose(vm_engine_name(&vm->config), err);
 	if (!xm->engine_ops)
 		return -EINVAL;
 	xm->mem = vm->env.mem;
@@ -125,9 +134,16 @@ static int vm_new_trace(struct vm *vm, struct err *err)
 	if (!c->trace)
 		return 0;
 	ret = trace_open(&vm->trace, c->trace, c->trace_filter, err);
-	if (ret == 0)
-		trace_attach(vm->trace, &vm->xm);
-	return ret;
+	if (ret < 0)
+		return ret;
+	trace_attach(vm->trace, &vm->xm);
+	if (vm->xm.engine_ops == &kvm_engine && vm->xm.trace &&
+	    (vm->xm.trace->insn || vm->xm.trace->event))
+		return err_set(err, EINVAL,
+			       "--engine kvm sees no single instructions and "
+			       "events: take translator or interpreter, or "
+			       "--trace-filter port,mmio");
+	return 0;
 }
 
 static int vm_new_gdb(struct vm *vm, struct err *err)

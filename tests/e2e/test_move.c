@@ -5,7 +5,7 @@
  *
  * Without INITRD the kernel is the monitor guest; else a stock kernel whose
  * script "sums" checks itself (sums.sh).  Engines that do not run here are left
- * out.
+ * out.  CPU_MODEL in the environment: --cpu.
  */
 #include "machine.h"
 
@@ -76,6 +76,7 @@ static void a_guest_goes_around_the_engines(void **state)
 	like.append =
 		args.initrd ? "console=ttyS0 panic=-1 hostel.script=sums" : "";
 	like.engine = args.engine[0];
+	like.cpu = getenv("CPU_MODEL");
 	m = machine_make(&like);
 	m->never = "WRONG";
 	machine_start(m);

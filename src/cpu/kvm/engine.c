@@ -333,6 +333,7 @@ const struct engine_ops kvm_engine = {
 	.flush = engine_flush,
 	.stats = engine_stats,
 	.halts_inside = true,
+	.sparse_cpu = true,
 	.kick = engine_kick,
 	.refresh = engine_refresh,
 	.send_msi = engine_send_msi,

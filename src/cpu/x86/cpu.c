@@ -46,6 +46,8 @@ struct x86_cpu *x86_cpu_new(struct x86_machine *xm, unsigned index,
 			index);
 		return NULL;
 	}
+	if (xm->engine_ops && xm->engine_ops->sparse_cpu)
+		madvise(cpu, cpu_bytes(), MADV_NOHUGEPAGE);
 	cpu->index = index;
 	cpu->xm = xm;
 	cpu->mem = xm->mem;

@@ -1,0 +1,110 @@
+#!/bin/sh
+# nest.sh BUILD PART... - runs parts of guest.sh in a machine with a working
+# KVM: QEMU's emulated processor has AMD-V, and a stock Debian kernel with its
+# kvm-amd module makes a /dev/kvm of it.  Prints TAP.
+#
+# LIMIT: seconds for all of it (default 280).  KEEP: a directory for the log.
+# MEMORY, CPUS: of the machine.
+set -u
+
+build=$1
+shift
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
+dir=${HOSTEL_GUEST_DIR:-$top/.cache/guest}
+flavour=amd64
+limit=${LIMIT:-280}
+
+nest_skip()
+{
+	echo "1..0 # SKIP $*"
+	exit 0
+}
+
+nest_die()
+{
+	echo "Bail out! $*"
+	exit 1
+}
+
+command -v qemu-system-x86_64 >/dev/null ||
+	nest_skip "no qemu-system-x86_64 (apt-get install qemu-system-x86)"
+[ -s "$dir/vmlinuz-$flavour" ] && [ -s "$dir/linux-$flavour.deb" ] ||
+	nest_skip "no kernel in $dir; run tools/guest.sh"
+
+tmp=$(mktemp -d)
+pid=
+nest_clean()
+{
+	[ -z "$pid" ] || kill "$pid" 2>/dev/null
+	rm -rf "$tmp"
+}
+trap nest_clean EXIT
+trap 'exit 1' INT TERM HUP
+
+root=$tmp/root
+mkdir -p "$root/hostel/lib" "$root/hostel/guests" "$root/hostel/modules" \
+	"$root/lib64"
+
+# A program and what it is linked with.
+nest_program()
+{
+	cp "$1" "$root/hostel/"
+	ldd "$1" | awk '/=> \//{ print $3 }' | sort -u |
+		xargs -I '{}' cp -uL '{}' "$root/hostel/lib/"
+	cp -uL /lib64/ld-linux-x86-64.so.2 "$root/lib64/"
+}
+
+nest_fill()
+{
+	for p in hostel hostel-vm tests/e2e/test_move; do
+		nest_program "$build/$p"
+	done
+	strip "$root/hostel/hostel" "$root/hostel/hostel-vm" \
+		"$root/hostel/test_move"
+	for m in irqbypass ccp kvm kvm-amd virtio_blk virtio_net \
+			net_failover failover; do
+		sh "$top/tools/guest.sh" module "$flavour" "$m" \
+			"$root/hostel/modules" || return 1
+	done
+	find "$build/tests/guests" -maxdepth 1 -type f ! -name '*.*' |
+		xargs -I '{}' cp '{}' "$root/hostel/guests/"
+	cp "$build/tests/e2e/monitor" "$dir/vmlinuz-$flavour" "$root/hostel/"
+	cp "$dir/initramfs.cpio.gz" "$root/hostel/initramfs.cpio.gz"
+	cp "$here/guest.sh" "$root/hostel/nest"
+	cp "$here"/in/* "$root/hostel/"
+	cp "$top/tests/e2e/sums.sh" "$root/hostel/sums"
+	sh "$top/tools/initramfs.sh" add "$root/hostel/sums.gz" \
+		"$dir/initramfs.cpio.gz" hostel/sums="$root/hostel/sums"
+	echo "$*" >"$root/hostel/parts"
+}
+
+nest_fill "$@" || nest_die "the machine's files could not be made"
+(cd "$root" && find . | busybox cpio -o -H newc -R 0:0 2>/dev/null) \
+	>"$tmp/more.cpio"
+{ cat "$dir/initramfs.cpio.gz"; cat "$tmp/more.cpio"; } >"$tmp/initrd"
+rm -rf "$root"
+
+# tsc=reliable: this processor shows no invariant TSC, and a kernel with
+# several of such does not believe in it; all its TSCs are one all the same.
+timeout "$limit" qemu-system-x86_64 -accel tcg -cpu max -no-reboot \
+	-m "${MEMORY:-1536}" -smp "${CPUS:-2}" -display none -serial stdio \
+	-kernel "$dir/vmlinuz-$flavour" -initrd "$tmp/initrd" \
+	-append "console=ttyS0 loglevel=4 panic=-1 tsc=reliable \
+hostel.script=nest" </dev/null >"$tmp/log" 2>&1 &
+pid=$!
+tail -n +1 -f --pid="$pid" "$tmp/log" | tr -d '\r' | tee "$tmp/clean" |
+	grep --line-buffered -E '^(ok|not ok|#)'
+wait "$pid"
+status=$?
+pid=
+[ -z "${KEEP:-}" ] || cp "$tmp/log" "$KEEP/nest.log"
+
+count=$(grep -cE '^(ok|not ok) ' "$tmp/clean")
+if ! grep -q '^nest: done' "$tmp/clean"; then
+	tail -n 15 "$tmp/clean" | sed 's/^/# /'
+	echo "not ok the machine came to its end (status $status)"
+	count=$((count + 1))
+fi
+echo "1..$count"
+! grep -q '^not ok' "$tmp/clean" && grep -q '^nest: done' "$tmp/clean"
