@@ -83,7 +83,8 @@ struct qcow2_job {
 /* May the old mapping stay?  Somebody was faster, then. */
 static bool qcow2_needs_alloc(const struct qcow2 *q, uint64_t entry)
 {
-	if (entry & QCOW2_COMPRESSED || !(entry & QCOW2_COPIED))
+	if (entry & QCOW2_COMPRESSED || !(entry & QCOW2_COPIED) ||
+	    !(entry & QCOW2_OFFSET_MASK))
 		return true;
 	return entry & QCOW2_ZERO && q->h.version >= 3;
 }

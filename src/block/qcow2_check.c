@@ -34,7 +34,8 @@ void qcow2_say(struct qcow2_checker *c, const char *fmt, ...)
 
 /* --- Counting ------------------------------------------------------------- */
 
-static void qcow2_count(struct qcow2_checker *c, uint64_t offset,
+/* Is it inside the file? */
+static bool qcow2_count(struct qcow2_checker *c, uint64_t offset,
 			uint64_t bytes, enum qcow2_use use, const char *what)
 {
 	uint64_t first = qcow2_cluster(c->q, offset);
@@ -45,13 +46,14 @@ static void qcow2_count(struct qcow2_checker *c, uint64_t offset,
 		qcow2_say(c, "error: %s at %#llx lies outside the file", what,
 			  (unsigned long long)offset);
 		c->other_errors++;
-		return;
+		return false;
 	}
 	for (; n; n--, first++) {
 		if (c->counts[first] < UINT32_MAX)
 			c->counts[first]++;
 		c->kinds[first] |= use;
 	}
+	return true;
 }
 
 static bool qcow2_check_aligned(struct qcow2_checker *c, uint64_t offset,
@@ -124,8 +126,7 @@ static int qcow2_count_l1(struct qcow2_checker *c, uint64_t offset,
 
 	if (!qcow2_check_aligned(c, offset, "an L1 table"))
 		return 0;
-	qcow2_count(c, offset, bytes, QCOW2_USE_OTHER, "an L1 table");
-	if (offset >= c->clusters << q->cluster_bits)
+	if (!qcow2_count(c, offset, bytes, QCOW2_USE_OTHER, "an L1 table"))
 		return 0;
 	l1 = malloc(bytes + 8);
 	rc = l1 ? block_read(q->b->file, l1, offset, bytes) : -ENOMEM;
@@ -182,8 +183,9 @@ static int qcow2_count_bitmap(struct qcow2_checker *c, uint64_t offset,
 	if (size > QCOW2_BITMAP_TABLE_MAX ||
 	    !qcow2_check_aligned(c, offset, "a bitmap's table"))
 		return 0;
-	qcow2_count(c, offset, 8ull * size, QCOW2_USE_OTHER,
-		    "a bitmap's table");
+	if (!qcow2_count(c, offset, 8ull * size, QCOW2_USE_OTHER,
+			 "a bitmap's table"))
+		return 0;
 	table = malloc(8ull * size + 8);
 	rc = table ? block_read(c->q->b->file, table, offset, 8ull * size)
 		   : -ENOMEM;
@@ -219,8 +221,9 @@ static int qcow2_count_bitmaps(struct qcow2_checker *c)
 	if (len > QCOW2_BITMAP_DIR_MAX ||
 	    !qcow2_check_aligned(c, h->bitmaps.dir_offset, "the bitmaps"))
 		return 0;
-	qcow2_count(c, h->bitmaps.dir_offset, len, QCOW2_USE_OTHER,
-		    "the bitmap directory");
+	if (!qcow2_count(c, h->bitmaps.dir_offset, len, QCOW2_USE_OTHER,
+			 "the bitmap directory"))
+		return 0;
 	p = malloc(len + 1);
 	rc = p ? block_read(c->q->b->file, p, h->bitmaps.dir_offset, len)
 	       : -ENOMEM;
