@@ -3,7 +3,8 @@ BUILD = build
 SANITIZE_BUILD = build-sanitize
 PREFIX = /usr/local
 
-.PHONY: all run test test-kvm bench sanitize soak crash install clean distclean format help
+.PHONY: all run test test-kvm bench bench-disk sanitize soak crash install \
+	clean distclean format help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -14,7 +15,7 @@ $(BUILD)/build.ninja:
 			"building needs" >&2; exit 1; }
 
 # Both work in a fresh clone on a fresh machine, and cost nothing extra later.
-run test bench: export BUILD := $(BUILD)
+run test bench bench-disk: export BUILD := $(BUILD)
 
 run:
 	@sh tools/prereqs.sh
@@ -42,6 +43,11 @@ bench:
 	@sh tools/guest.sh kernel cloud-amd64
 	@sh tools/guest.sh initramfs
 	@sh bench/run.sh
+
+# Disks alone, by fio in the guest.
+bench-disk: all
+	@sh tools/prereqs.sh qemu-system-x86 qemu-utils fio
+	@sh bench/fio.sh
 
 # Every test under AddressSanitizer and UBSan, at their speed; then those that
 # AddressSanitizer's use of the address space rules out under UBSan alone.
@@ -88,6 +94,7 @@ help:
 	@echo "make test       run all tests ('meson test -C build NAME': one)"
 	@echo "make test-kvm   test the KVM engine at length, in QEMU with AMD-V"
 	@echo "make bench      compare with QEMU and the bare processor"
+	@echo "make bench-disk compare disks with QEMU by fio"
 	@echo "make sanitize   run all tests under ASan and UBSan"
 	@echo "make soak       boot many times (N=50 JOBS=1 BUSY=0)"
 	@echo "make crash      kill guests' disks at random moments (ROUNDS=1000)"

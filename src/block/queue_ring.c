@@ -54,7 +54,10 @@ bool ring_add(struct block_queue *q, struct block_request *r)
 
 	if (!ring_may(q, r) || !ring_map(q, r))
 		return false;
-	/* Never more than the completion side has room for. */
+	/*
+	 * Never more than the completion side has room for.  Pairs with
+	 * ring_complete().
+	 */
 	if (atomic_fetch_add(&q->ring.in_flight, 1) < QUEUE_RING_ENTRIES) {
 		pthread_mutex_lock(&q->ring.lock);
 		sqe = io_uring_get_sqe(&q->ring.ring);
@@ -83,8 +86,12 @@ void ring_kick(struct block_queue *q)
 static void ring_complete(struct block_queue *q, struct block_request *r,
 			  int res)
 {
-	block_map_done(q->b, &r->extent);
+	/*
+	 * First: what the submitter wrote into the request before it counted
+	 * up is there from now on.  Pairs with ring_add().
+	 */
 	atomic_fetch_sub(&q->ring.in_flight, 1);
+	block_map_done(q->b, &r->extent);
 	if (res >= 0 && (uint64_t)res == r->length)
 		queue_done(q, r, 0);
 	else if (res >= 0 || res == -EAGAIN || res == -EINVAL ||
