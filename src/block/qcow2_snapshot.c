@@ -279,6 +279,7 @@ static int qcow2_walk_ref(struct qcow2 *q, uint64_t at, int delta, bool *copied)
 	uint64_t v;
 	int rc = 0;
 
+	*copied = false;
 	if (at & (q->cluster_size - 1))
 		return qcow2_broken(q, "%#llx is no place of a cluster",
 				    (unsigned long long)at);
