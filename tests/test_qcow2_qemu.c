@@ -9,7 +9,8 @@
 
 static struct block *qq_open(const char *name)
 {
-	struct block_open how = { .path = bt_path(name) };
+	struct block_open how = { .path = bt_path(name),
+				  .cache = BLOCK_CACHE_UNSAFE };
 
 	return bt_open(&how);
 }
