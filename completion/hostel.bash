@@ -51,11 +51,15 @@ _hostel()
 		return
 	fi
 	case $prev in
-	--kernel|--initrd|--disk|--trace|--nvram|--firmware-log|--screenshot)
+	--kernel|--initrd|--restore|--disk|--trace|--nvram|--firmware-log|--screenshot)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return ;;
 	--engine)
-		COMPREPLY=($(compgen -W "auto translator interpreter" -- "$cur"))
+		COMPREPLY=($(compgen -W "auto kvm translator interpreter" -- "$cur"))
+		return ;;
+	--cpu)
+		COMPREPLY=($(compgen -W "host v1 v2 v3 nehalem westmere haswell
+			skylake zen" -- "$cur"))
 		return ;;
 	--firmware)
 		COMPREPLY=($(compgen -W "bios uefi" -- "$cur")
@@ -80,7 +84,7 @@ _hostel()
 	run)
 		COMPREPLY=($(compgen -W "--kernel --initrd --append --memory
 			--disk --firmware --nvram --firmware-log --vga --screenshot
-			--cpus --engine --console --no-reboot --timeout --stats
+			--cpus --cpu --restore --engine --console --no-reboot --timeout --stats
 			--name --trace --trace-filter --gdb --gdb-wait --help" \
 			-- "$cur")) ;;
 	doctor)
