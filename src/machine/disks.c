@@ -105,18 +105,28 @@ static void disks_on_full(void *opaque, uint32_t value)
 		disks_arm(d, DISKS_RETRY_S); /* no memory: without a pause */
 }
 
+/* True: something is kept still. */
+static bool disks_retry_all(struct disks *d)
+{
+	unsigned kept = 0;
+
+	if (pthread_mutex_trylock(&d->trying))
+		return true; /* the guest is being saved */
+	for (unsigned i = 0; i < VM_DISKS_MAX; i++)
+		if (d->entry[i].retry)
+			kept += d->entry[i].retry(d->entry[i].device);
+	pthread_mutex_unlock(&d->trying);
+	return kept;
+}
+
 /* In the loop's thread, while the guest is paused. */
 static void disks_retry(void *opaque)
 {
 	struct disks *d = opaque;
-	unsigned kept = 0;
 
 	if (!disks_full(d))
 		return;
-	for (unsigned i = 0; i < d->count; i++)
-		if (d->entry[i].retry)
-			kept += d->entry[i].retry(d->entry[i].device);
-	if (kept) {
+	if (disks_retry_all(d)) {
 		disks_arm(d, DISKS_RETRY_S);
 		return;
 	}
@@ -149,15 +159,35 @@ struct dev_hook disks_full_hook(struct disks_entry *e)
 	return (struct dev_hook){ disks_on_full, e };
 }
 
+void disks_remove(struct disks *d, void *device)
+{
+	pthread_mutex_lock(&d->trying);
+	for (unsigned i = 0; i < VM_DISKS_MAX; i++)
+		if (d->entry[i].device == device)
+			d->entry[i] = (struct disks_entry){ .disks = NULL };
+	pthread_mutex_unlock(&d->trying);
+}
+
+void disks_hold(struct disks *d)
+{
+	pthread_mutex_lock(&d->trying);
+}
+
+void disks_release(struct disks *d)
+{
+	pthread_mutex_unlock(&d->trying);
+}
+
 /* --- Life ----------------------------------------------------------------- */
 
 struct disks_entry *disks_add(struct disks *d, const struct vm_disk *disk)
 {
-	struct disks_entry *e = &d->entry[d->count];
+	struct disks_entry *e = d->entry;
 
-	if (d->count == VM_DISKS_MAX)
+	while (e < d->entry + VM_DISKS_MAX && e->disks)
+		e++;
+	if (e == d->entry + VM_DISKS_MAX)
 		return NULL;
-	d->count++;
 	e->disks = d;
 	e->path = disk->file;
 	return e;
@@ -168,6 +198,7 @@ int disks_init(struct disks *d, struct vm *vm, struct err *err)
 	int rc;
 
 	memset(d, 0, sizeof(*d));
+	pthread_mutex_init(&d->trying, NULL);
 	pthread_mutex_init(&d->lock, NULL);
 	d->vm = vm;
 	d->timer_fd =
@@ -189,4 +220,5 @@ void disks_exit(struct disks *d)
 		close(d->timer_fd);
 	}
 	pthread_mutex_destroy(&d->lock);
+	pthread_mutex_destroy(&d->trying);
 }

@@ -27,8 +27,8 @@ bool disks_on_bus(const struct vm_disk *disk, const char *bus);
 struct disks;
 
 struct disks_entry {
-	struct disks *disks;
-	char *path; /* the configuration's */
+	struct disks *disks; /* NULL: free */
+	char *path;          /* the configuration's */
 	/*
 	 * The device's: makes kept requests again, and returns how many are
 	 * kept once more.  Set before the guest runs.
@@ -38,20 +38,28 @@ struct disks_entry {
 };
 
 struct disks {
-	pthread_mutex_t lock;
+	pthread_mutex_t trying;   /* held while kept requests are made again */
+	pthread_mutex_t lock;     /* below it */
 	struct disks_entry *full; /* guarded by lock; NULL: none is */
 	struct vm *vm;
 	int timer_fd; /* the host's time: guest time stands still */
 	struct disks_entry entry[VM_DISKS_MAX];
-	unsigned count;
 };
 
 int disks_init(struct disks *d, struct vm *vm, struct err *err);
 void disks_exit(struct disks *d);
-/* While the board is built; NULL: too many. */
+/* NULL: too many.  Not while vCPUs run. */
 struct disks_entry *disks_add(struct disks *d, const struct vm_disk *disk);
 /* For the device: it keeps a request for want of room.  Any thread. */
 struct dev_hook disks_full_hook(struct disks_entry *e);
+/* The device is going away. */
+void disks_remove(struct disks *d, void *device);
+/*
+ * Between the two nothing is tried again: for saving a guest.  The same
+ * thread, not the loop's.
+ */
+void disks_hold(struct disks *d);
+void disks_release(struct disks *d);
 /* Try again now.  False: no disk is full.  Any thread. */
 bool disks_resume(struct disks *d);
 

@@ -318,12 +318,15 @@ static int pc_disk(struct vm *vm, struct pc *pc, const struct vm_disk *disk,
 	struct disks_entry *entry = disks_add(&pc->disks, disk);
 	struct virtio_blk_config config = {
 		.queues = pc_disk_queues(vm, disk),
-		.full = disks_full_hook(entry),
 	};
-	char serial[16];
+	char serial[32];
 	struct virtio_dev *vd;
-	int ret = disks_open(&config.disk, disk, err);
+	int ret;
 
+	if (!entry)
+		return err_set(err, ENOSPC, "too many disks");
+	config.full = disks_full_hook(entry);
+	ret = disks_open(&config.disk, disk, err);
 	if (ret < 0)
 		return ret;
 	snprintf(serial, sizeof(serial), "hostel-disk%u",
@@ -474,6 +477,16 @@ void pc_describe(struct vm *vm, struct acpi_config *c)
 bool pc_resume_disks(struct vm *vm)
 {
 	return disks_resume(&vm->pc->disks);
+}
+
+void pc_hold_disks(struct vm *vm)
+{
+	disks_hold(&vm->pc->disks);
+}
+
+void pc_release_disks(struct vm *vm)
+{
+	disks_release(&vm->pc->disks);
 }
 
 void pc_power_button(struct vm *vm)

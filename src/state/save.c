@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "machine/pc.h"
 #include "state/state.h"
 #include "state/state_file.h"
 
@@ -194,6 +195,7 @@ int state_save(struct vm *vm, int fd, bool go_on, struct err *err)
 	int rc;
 
 	vm_pause(vm);
+	pc_hold_disks(vm);
 	save_drain(vm);
 	rc = save_config(vm, fd, err);
 	if (rc == 0)
@@ -203,6 +205,7 @@ int state_save(struct vm *vm, int fd, bool go_on, struct err *err)
 	/* Before it is resumed: not one more instruction. */
 	if (rc == 0 && !go_on)
 		vm_end(vm, VM_END_STOPPED, 0);
+	pc_release_disks(vm);
 	vm_resume(vm);
 	return rc;
 }
