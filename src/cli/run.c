@@ -56,8 +56,10 @@ static const struct opt run_opts[] = {
 	  "write the screen at the end: a PNG, or its text as FILE.txt" },
 	{ "firmware-log", "FILE", OPT_STRING,
 	  "write what the firmware tells of its work" },
-	{ "net", "none", OPT_LATER, RUN_LATER },
-	{ "p", NULL, OPT_LATER, RUN_LATER },
+	{ "net", "WHICH[,KEY=VALUE]...", OPT_LIST,
+	  "a network card: nat, switch:NAME, tap:DEVICE or none" },
+	{ "p", "[ADDR:]PORT:PORT[/udp]", OPT_LIST,
+	  "a port of the host goes to one of the guest, by NAT" },
 	{ "v", NULL, OPT_LATER, RUN_LATER },
 	{ NULL, NULL, OPT_FLAG, NULL },
 };

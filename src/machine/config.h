@@ -46,6 +46,8 @@ struct vm_net {
 	char *pcap;
 	char *fault;
 	bool mirror;
+	char *uplink;  /* switch: "nat" joins NAT to it */
+	bool loopback; /* nat: 10.0.2.2 is the host's 127.0.0.1 */
 };
 
 /* Strings are owned by the config; NULL: not given. */

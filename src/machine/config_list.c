@@ -77,6 +77,8 @@ static const struct list_key list_net[] = {
 	NET_KEY(pcap, LIST_STRING, NULL),
 	NET_KEY(fault, LIST_STRING, NULL),
 	NET_KEY(mirror, LIST_FLAG, NULL),
+	NET_KEY(uplink, LIST_STRING, "nat"),
+	NET_KEY(loopback, LIST_FLAG, NULL),
 	{ NULL, LIST_FLAG, 0, NULL },
 };
 

@@ -29,11 +29,13 @@
 #include "dev/vga/vga.h"
 #include "dev/virtio/blk.h"
 #include "dev/virtio/rng.h"
+#include "dev/virtio/virtio_net.h"
 #include "machine/acpi.h"
 #include "machine/disks.h"
 #include "machine/e820.h"
 #include "machine/firmware.h"
 #include "machine/fw_items.h"
+#include "machine/nics.h"
 #include "machine/run.h"
 #include "machine/vm.h"
 
@@ -350,6 +352,32 @@ static int pc_disks(struct vm *vm, struct pc *pc, struct err *err)
 	return ret;
 }
 
+static int pc_virtio_nic(struct vm *vm, struct pc *pc, struct nics_card *card,
+			 struct err *err)
+{
+	struct virtio_net_config config = { .pairs = card->pairs };
+	struct virtio_dev *vd;
+	int ret;
+
+	memcpy(config.mac, card->mac, NET_MAC_LEN);
+	ret = virtio_net_new(&vd, &vm->env, &config, card->link, err);
+	return ret ? ret : pc_plug_virtio(pc, vd, err);
+}
+
+static int pc_nics(struct vm *vm, struct pc *pc, struct err *err)
+{
+	int ret = nics_check(&vm->config, err);
+
+	for (unsigned i = 0; i < nics_count(&vm->config) && ret == 0; i++) {
+		struct nics_card card;
+
+		ret = nics_open(&card, &vm->config, i, err);
+		if (ret == 0)
+			ret = pc_virtio_nic(vm, pc, &card, err);
+	}
+	return ret;
+}
+
 /* --- The list ------------------------------------------------------------- */
 
 /* Every device of the machine. */
@@ -383,6 +411,8 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 		ret = pc_rng(vm, pc, err);
 	if (ret == 0)
 		ret = pc_disks(vm, pc, err);
+	if (ret == 0)
+		ret = pc_nics(vm, pc, err);
 	return ret;
 }
 
