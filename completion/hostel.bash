@@ -47,7 +47,9 @@ _hostel()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		COMPREPLY=($(compgen -W "run disk doctor version help" -- "$cur"))
+		COMPREPLY=($(compgen -W "run disk list stop power reset
+			pause resume stats save screenshot attach detach
+			balloon doctor version help" -- "$cur"))
 		return
 	fi
 	case $prev in
@@ -81,6 +83,13 @@ _hostel()
 		return
 	fi
 	case ${COMP_WORDS[1]} in
+	stop|power|reset|pause|resume|stats|save|screenshot|attach|detach|balloon)
+		if [ "$COMP_CWORD" = 2 ]; then
+			COMPREPLY=($(compgen -W "$(hostel list 2>/dev/null |
+				sed '1d; s/ .*//')" -- "$cur"))
+		else
+			COMPREPLY=($(compgen -f -- "$cur"))
+		fi ;;
 	run)
 		COMPREPLY=($(compgen -W "--kernel --initrd --append --memory
 			--disk --firmware --nvram --firmware-log --vga --screenshot

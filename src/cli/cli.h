@@ -12,6 +12,13 @@ typedef int cli_verb_fn(int argc, char **argv);
 cli_verb_fn cli_run;
 cli_verb_fn cli_disk;
 cli_verb_fn cli_doctor;
+/* ctl.c: what is done with guests that run, by their name. */
+cli_verb_fn cli_list;
+cli_verb_fn cli_stop;
+cli_verb_fn cli_ctl;
+/* ctl_file.c: what they write into files. */
+cli_verb_fn cli_save;
+cli_verb_fn cli_screenshot;
 cli_verb_fn cli_version;
 cli_verb_fn cli_help;
 

@@ -17,6 +17,15 @@ struct cli_verb {
 static const struct cli_verb cli_verbs[] = {
 	{ "run", cli_run, "run a guest in the foreground" },
 	{ "disk", cli_disk, "make, look at and change disk images" },
+	{ "list", cli_list, "list the named guests that run" },
+	{ "stop", cli_stop, "shut a guest down; --now: end it at once" },
+	{ "power", cli_ctl, "press a guest's power button" },
+	{ "reset", cli_ctl, "reset a guest, as its reset button would" },
+	{ "pause", cli_ctl, "let a guest stand still" },
+	{ "resume", cli_ctl, "let it go on" },
+	{ "stats", cli_ctl, "print what a guest has cost so far" },
+	{ "save", cli_save, "write a guest into a file, and end it" },
+	{ "screenshot", cli_screenshot, "write a guest's screen into a file" },
 	{ "doctor", cli_doctor, "say what this host can run, and why" },
 	{ "version", cli_version, "print the version" },
 	{ "help", cli_help, "print this" },
@@ -36,7 +45,8 @@ int cli_help(int argc, char **argv)
 	     "Runs virtual machines.\n");
 	for (size_t i = 0; i < CLI_VERBS; i++)
 		printf("  %-10s %s\n", cli_verbs[i].name, cli_verbs[i].help);
-	puts("\n`hostel run --help` lists the options of a guest.");
+	puts("\n`hostel run --help` lists the options of a guest; those verbs "
+	     "that act on one\ntake the name that --name gave it.");
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "machine/config.h"
 #include "state/state.h"
 #include "vmm/control.h"
+#include "vmm/monitor.h"
 
 #define RUN_LATER "not built yet; this version boots --kernel and --initrd"
 
@@ -36,7 +37,8 @@ static const struct opt run_opts[] = {
 	{ "timeout", "SECONDS", OPT_SECONDS,
 	  "end the guest then, with status 124" },
 	{ "stats", NULL, OPT_FLAG, "print one JSON object on stderr at exit" },
-	{ "name", "NAME", OPT_STRING, "what ps(1) shows beside hostel-vm" },
+	{ "name", "NAME", OPT_STRING,
+	  "the guest's name, for hostel list, stop, ..." },
 	{ "trace", "FILE", OPT_STRING, "write what the guest does" },
 	{ "trace-filter", "LIST", OPT_STRING,
 	  "of what, comma-separated: insn, event, port, mmio" },
@@ -103,6 +105,12 @@ static int run_check_file(const char *option, const char *path, struct err *err)
 
 static int run_check(const struct vm_config *c, struct err *err)
 {
+	char dir[256];
+
+	if (c->name && monitor_dir(c->name, dir, sizeof(dir), err)) {
+		err_prefix(err, "--name");
+		return -EINVAL;
+	}
 	if (c->restore)
 		return 0; /* a kernel is needed for reboots only */
 	if (!c->kernel && !c->firmware && !c->disk_count && !c->cdrom)
@@ -168,6 +176,8 @@ static int run_start(const struct vm_config *config)
 	if (launch_start(&launch, config, &err))
 		return cli_fail(&err);
 	status = attach_run(&launch, config, &err);
+	if (config->name)
+		monitor_sweep(config->name); /* if hostel-vm could not */
 	if (err.msg[0])
 		cli_fail(&err);
 	return status;

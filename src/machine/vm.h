@@ -55,6 +55,7 @@ struct vm {
 	 */
 	void (*debug_stopped)(void *opaque, struct x86_cpu *cpu);
 	void *debug_opaque;
+	bool asked_to_pause; /* the monitor's thread's: it holds a pause */
 };
 
 /*

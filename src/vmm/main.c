@@ -4,7 +4,8 @@
  * `hostel run` starts it with a control socket (control.h) and a console, and
  * sends the machine's description.  The main thread builds the machine, runs
  * its I/O loop and reports how it ended; a second thread listens on the socket
- * for "stop", and ends the process at once when the other side is gone.
+ * for "stop", and ends the process at once when the other side is gone.  A
+ * named guest has a third that listens for everybody else (monitor.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +23,7 @@
 #include "state/state.h"
 #include "vmm/control.h"
 #include "vmm/jail.h"
+#include "vmm/monitor.h"
 
 struct vmm {
 	pthread_mutex_t lock;
@@ -147,8 +149,24 @@ static char *vmm_stats(struct vm *vm)
 	return text;
 }
 
+/* The vm, and for a named one its control socket. */
+static int vmm_build(struct vmm *vmm, struct vm **vm, struct monitor **monitor,
+		     struct err *err)
+{
+	int rc = vm_new(vm, &vmm->config, vmm->console_in, vmm->console_out,
+			err);
+
+	if (rc || !(*vm)->config.name)
+		return rc;
+	rc = monitor_start(monitor, *vm, (*vm)->config.name, err);
+	if (rc)
+		vm_free(*vm);
+	return rc;
+}
+
 static int vmm_run(struct vmm *vmm)
 {
+	struct monitor *monitor = NULL;
 	struct err err = { "" };
 	struct vm *vm;
 	char *stats = NULL;
@@ -156,7 +174,7 @@ static int vmm_run(struct vmm *vmm)
 	bool want_stats = vmm->config.stats;
 	bool failed;
 
-	if (vm_new(&vm, &vmm->config, vmm->console_in, vmm->console_out, &err))
+	if (vmm_build(vmm, &vm, &monitor, &err))
 		return vmm_fail(&err);
 	if (vm->config.restore && state_load(vm, vm->config.restore, &err))
 		return vmm_fail(&err);
@@ -173,6 +191,7 @@ static int vmm_run(struct vmm *vmm)
 	if (want_stats)
 		stats = vmm_stats(vm);
 
+	monitor_stop(monitor);
 	/* From here on a "stop" has nothing to stop. */
 	pthread_mutex_lock(&vmm->lock);
 	vmm->vm = NULL;

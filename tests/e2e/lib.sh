@@ -19,6 +19,8 @@ checks=0
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 99' INT TERM HUP
+# Named guests of tests are nobody else's.
+export HOSTEL_RUNTIME_DIR="$tmp/run"
 out=$tmp/out
 err=$tmp/err
 input=/dev/null
