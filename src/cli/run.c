@@ -46,8 +46,8 @@ static const struct opt run_opts[] = {
 	{ "gdb-wait", NULL, OPT_FLAG,
 	  "stop before the first instruction until gdb says go" },
 	{ "disk", "FILE[,KEY=VALUE]...", OPT_LIST,
-	  "a disk; keys: format, readonly, cache, discard, bps, iops, ..." },
-	{ "cdrom", NULL, OPT_LATER, RUN_LATER },
+	  "a disk; keys: format, readonly, bus, cache, discard, bps, ..." },
+	{ "cdrom", "FILE", OPT_STRING, "a CD or DVD image in a SATA drive" },
 	{ "firmware", "WHICH", OPT_STRING,
 	  "bios, uefi or an image: start as a PC does" },
 	{ "nvram", "FILE", OPT_STRING,
@@ -125,6 +125,8 @@ static int run_check(const struct vm_config *c, struct err *err)
 		return err_set(err, EINVAL,
 			       "--trace-filter needs --trace FILE");
 	if (run_check_file("kernel", c->kernel, err))
+		return -EINVAL;
+	if (run_check_file("cdrom", c->cdrom, err))
 		return -EINVAL;
 	return run_check_file("initrd", c->initrd, err);
 }

@@ -37,6 +37,7 @@
 #include "machine/fw_items.h"
 #include "machine/nics.h"
 #include "machine/run.h"
+#include "machine/sata.h"
 #include "machine/vm.h"
 
 #define PC_COM1_BASE     0x3f8
@@ -378,6 +379,15 @@ static int pc_nics(struct vm *vm, struct pc *pc, struct err *err)
 	return ret;
 }
 
+static int pc_sata(struct vm *vm, struct pc *pc, struct err *err)
+{
+	struct ahci *ahci = NULL;
+	int ret = sata_new(&ahci, vm, pc->pci, &pc->disks, err);
+
+	pc_add(&pc->plugged, ahci);
+	return ret;
+}
+
 /* --- The list ------------------------------------------------------------- */
 
 /* Every device of the machine. */
@@ -413,6 +423,8 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 		ret = pc_disks(vm, pc, err);
 	if (ret == 0)
 		ret = pc_nics(vm, pc, err);
+	if (ret == 0)
+		ret = pc_sata(vm, pc, err);
 	return ret;
 }
 

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 
 #include "dev/ata/ahci_impl.h"
+#include "dev/pci/msix.h"
 
 #define AHCI_BAR       5
 #define AHCI_BAR_SIZE  0x1000
@@ -79,10 +80,28 @@ static void ahci_set_level(struct ahci *h, bool level)
 	h->level = level;
 }
 
-void ahci_update_irq(struct ahci *h, bool written)
+void ahci_update_irq(struct ahci *h, bool again)
 {
+	uint32_t before = h->is;
+	bool on = h->ghc & AHCI_GHC_IE;
+	bool msi = msi_enabled(&h->pci);
+
 	h->is |= ahci_asserting(h);
-	ahci_set_level(h, h->is && (h->ghc & AHCI_GHC_IE));
+	ahci_set_level(h, h->is && on && !msi);
+	if (msi && on && h->is && (again || h->is & ~before))
+		msi_raise(&h->pci);
+}
+
+/* MSI may have been turned on or off: INTx follows. */
+static void ahci_config_written(struct pci_dev *pd, unsigned offset,
+				unsigned size)
+{
+	struct ahci *h =
+		(struct ahci *)((char *)pd - offsetof(struct ahci, pci));
+
+	pthread_mutex_lock(&h->lock);
+	ahci_update_irq(h, false);
+	pthread_mutex_unlock(&h->lock);
 }
 
 /* --- Registers -------------------------------------------------------------
@@ -128,12 +147,14 @@ void ahci_port_idle(struct ahci_port *p)
 
 static void ahci_write_ghc(struct ahci *h, uint32_t v)
 {
+	bool on = v & ~h->ghc & AHCI_GHC_IE;
+
 	if (h->ghc & AHCI_GHC_HR)
 		return;
 	h->ghc = (v & AHCI_GHC_IE) | AHCI_GHC_AE;
 	if (v & AHCI_GHC_HR)
 		ahci_start_reset(h);
-	ahci_update_irq(h, false);
+	ahci_update_irq(h, on);
 }
 
 static uint32_t ahci_read_hba(struct ahci *h, unsigned reg)
@@ -284,6 +305,21 @@ static void ahci_walk_port(struct ahci_port *p, struct walk *w, unsigned id)
 	p->ata->ops->walk(p->ata, w, id);
 }
 
+/* A command that was saved is one that waited for room: it goes on waiting. */
+static void ahci_restored(struct ahci *h)
+{
+	h->ghc = (h->ghc & AHCI_GHC_IE) | AHCI_GHC_AE;
+	h->is &= h->pi;
+	for (unsigned n = 0; n < AHCI_PORTS; n++) {
+		struct ahci_port *p = &h->port[n];
+
+		p->full = p->ata && p->reg[PX_CI] && !p->halted;
+		if (p->full)
+			dev_hook_call(&p->on_full, 0);
+	}
+	ahci_update_irq(h, false);
+}
+
 static void ahci_walk(struct dev *dev, struct walk *w)
 {
 	struct ahci *h = ahci_of(dev);
@@ -298,12 +334,8 @@ static void ahci_walk(struct dev *dev, struct walk *w)
 		if (h->port[n].ata)
 			ahci_walk_port(&h->port[n], w,
 				       dev->instance * AHCI_PORTS + n);
-	if (walk_restoring(w)) {
-		h->ghc = (h->ghc & AHCI_GHC_IE) | AHCI_GHC_AE;
-		h->is &= h->pi;
-		h->level = h->is && (h->ghc & AHCI_GHC_IE);
-		pci_set_intx(&h->pci, h->level);
-	}
+	if (walk_restoring(w))
+		ahci_restored(h);
 	pthread_mutex_unlock(&h->lock);
 }
 
@@ -311,6 +343,7 @@ static void ahci_free_port(struct ahci_port *p)
 {
 	if (p->queue)
 		block_queue_free(p->queue);
+	block_close(p->block);
 	for (unsigned s = 0; p->slot && s < AHCI_SLOTS; s++)
 		dma_free(&p->slot[s].ata.dma);
 	free(p->slot);
@@ -336,14 +369,12 @@ static int ahci_new_port(struct ahci *h, unsigned n,
 			 const struct ahci_config *config, struct err *err)
 {
 	struct ahci_port *p = &h->port[n];
-	struct block *b = config->port[n].block;
 	unsigned number = config->instance * AHCI_PORTS + n;
 	int rc;
 
-	p->hba = h;
-	p->n = n;
 	if (config->port[n].drive == AHCI_NONE)
 		return 0;
+	p->on_full = config->port[n].full;
 	p->slot = calloc(AHCI_SLOTS, sizeof(*p->slot));
 	if (!p->slot)
 		return err_set(err, ENOMEM, "no memory for an AHCI port");
@@ -352,13 +383,13 @@ static int ahci_new_port(struct ahci *h, unsigned n,
 		p->slot[s].ata.tag = s;
 		dma_init(&p->slot[s].ata.dma, h->env->mem);
 	}
-	rc = b ? block_queue_new(&p->queue, b, err) : 0;
+	rc = p->block ? block_queue_new(&p->queue, p->block, err) : 0;
 	if (rc < 0)
 		return rc;
 	h->pi |= 1u << n;
 	return config->port[n].drive == AHCI_DISK
-		       ? ata_disk_new(&p->ata, b, number, err)
-		       : ata_cdrom_new(&p->ata, b, number, err);
+		       ? ata_disk_new(&p->ata, p->block, number, err)
+		       : ata_cdrom_new(&p->ata, p->block, number, err);
 }
 
 static int ahci_init_pci(struct ahci *h)
@@ -374,6 +405,9 @@ static int ahci_init_pci(struct ahci *h)
 	};
 
 	pci_init(&h->pci, "ahci", &id);
+	h->pci.config_written = ahci_config_written;
+	if (msi_init(&h->pci, NULL))
+		return -ENOSPC;
 	return pci_add_bar(&h->pci, AHCI_BAR, PCI_BAR_MEM32, false,
 			   AHCI_BAR_SIZE, &ahci_io_ops, h);
 }
@@ -399,8 +433,16 @@ int ahci_new(struct ahci **out, struct pci_host *host,
 	struct ahci *h = calloc(1, sizeof(*h));
 	int rc;
 
-	if (!h)
+	if (!h) {
+		for (unsigned n = 0; n < AHCI_PORTS; n++)
+			block_close(config->port[n].block);
 		return err_set(err, ENOMEM, "no memory for an AHCI adapter");
+	}
+	for (unsigned n = 0; n < AHCI_PORTS; n++) {
+		h->port[n].hba = h;
+		h->port[n].n = n;
+		h->port[n].block = config->port[n].block;
+	}
 	h->dev = (struct dev){ .name = "ahci",
 			       .instance = config->instance,
 			       .reset = ahci_reset,
@@ -420,11 +462,35 @@ int ahci_new(struct ahci **out, struct pci_host *host,
 	return 0;
 }
 
+/* --- From outside ----------------------------------------------------------
+ */
+
+/* Under the lock: nothing of the port is active, and p->queue may be changed.
+ */
+static int ahci_swap_medium(struct ahci_port *p, struct block **b,
+			    struct block_queue **queue, struct err *err)
+{
+	struct block *block = p->block;
+	struct block_queue *former = p->queue;
+	int rc;
+
+	while (p->active || p->running)
+		pthread_cond_wait(&p->hba->idle, &p->hba->lock);
+	rc = p->ata->ops->set_medium(p->ata, *b, err);
+	if (rc < 0)
+		return rc;
+	p->block = *b;
+	p->queue = *queue;
+	*b = block;
+	*queue = former;
+	return 0;
+}
+
 int ahci_set_medium(struct ahci *h, unsigned port, struct block *b,
-		    struct block **old, struct err *err)
+		    struct err *err)
 {
 	struct ahci_port *p = port < AHCI_PORTS ? &h->port[port] : NULL;
-	struct block_queue *queue = NULL, *former;
+	struct block_queue *queue = NULL;
 	int rc;
 
 	if (!p || !p->ata || !p->ata->ops->set_medium)
@@ -434,18 +500,29 @@ int ahci_set_medium(struct ahci *h, unsigned port, struct block *b,
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&h->lock);
-	while (p->active)
-		pthread_cond_wait(&h->idle, &h->lock);
-	former = queue;
-	if (old)
-		*old = p->ata->block;
-	rc = p->ata->ops->set_medium(p->ata, b, err);
-	if (rc == 0) {
-		former = p->queue;
-		p->queue = queue;
-	}
+	rc = ahci_swap_medium(p, &b, &queue, err);
 	pthread_mutex_unlock(&h->lock);
-	if (former)
-		block_queue_free(former);
+	if (queue)
+		block_queue_free(queue);
+	if (rc == 0)
+		block_close(b);
 	return rc;
+}
+
+unsigned ahci_retry(struct ahci *h)
+{
+	unsigned full = 0;
+
+	pthread_mutex_lock(&h->lock);
+	for (unsigned n = 0; n < AHCI_PORTS; n++) {
+		h->port[n].full = false;
+		if (h->port[n].ata)
+			ahci_run(&h->port[n]);
+	}
+	ahci_wait_idle(h);
+	for (unsigned n = 0; n < AHCI_PORTS; n++)
+		full += h->port[n].full;
+	ahci_update_irq(h, false);
+	pthread_mutex_unlock(&h->lock);
+	return full;
 }

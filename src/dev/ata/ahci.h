@@ -31,21 +31,36 @@ struct ahci_config {
 	unsigned instance; /* of several adapters: 0, 1, ... */
 	struct {
 		enum ahci_drive drive;
-		struct block *block; /* NULL: a CD-ROM drive without medium */
+		/*
+		 * Taken over by ahci_new(), also on failure.  NULL: a CD-ROM
+		 * drive without medium.
+		 */
+		struct block *block;
+		/*
+		 * The host has no room for a write.  The command is kept until
+		 * ahci_retry(); whoever is called should stop the guest.  Any
+		 * thread; must not block.  Not set: the guest hears of it.
+		 */
+		struct dev_hook full;
 	} port[AHCI_PORTS];
 };
 
 struct ahci;
 
-/* The disks stay the caller's, and outlive the adapter. */
 int ahci_new(struct ahci **out, struct pci_host *host,
 	     const struct ahci_config *config, struct err *err);
 
 /*
- * Another medium in a CD-ROM drive; NULL: none.  *old, if not NULL, is the
- * former one, which nothing uses any more.  Not from a vCPU thread.
+ * Makes kept commands again and waits for them; how many ports keep some once
+ * more.  Not from a vCPU's thread.
+ */
+unsigned ahci_retry(struct ahci *h);
+
+/*
+ * Another medium in a CD-ROM drive, or none (NULL); the former one is closed.
+ * b is taken over unless this fails.  Not from a vCPU's thread.
  */
 int ahci_set_medium(struct ahci *h, unsigned port, struct block *b,
-		    struct block **old, struct err *err);
+		    struct err *err);
 
 #endif

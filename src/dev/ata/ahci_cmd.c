@@ -317,7 +317,7 @@ static struct ahci_cmd *cmd_next(struct ahci_port *p)
 {
 	uint32_t ready = p->reg[PX_CI] & ~p->active;
 
-	if (!ready || !(p->reg[PX_CMD] & AHCI_CMD_ST) || p->halted ||
+	if (!ready || !(p->reg[PX_CMD] & AHCI_CMD_ST) || p->halted || p->full ||
 	    p->aborted || (p->active && p->exclusive) ||
 	    (p->reg[PX_SSTS] & AHCI_DET_MASK) != AHCI_SSTS_UP)
 		return NULL;
@@ -347,19 +347,48 @@ static unsigned cmd_collect(struct ahci_port *p, struct ahci_cmd *out[])
 /* --- Requests --------------------------------------------------------------
  */
 
+static bool cmd_lacks_room(const struct ahci_port *p, int result)
+{
+	return p->on_full.fn && (result == -ENOSPC || result == -EDQUOT);
+}
+
+/*
+ * The host has no room: the command goes back to where it was fetched from,
+ * where the driver leaves it until it is done, and the board is told.
+ */
+static void cmd_put_back(struct ahci_port *p, struct ahci_cmd *c)
+{
+	p->full = true;
+	p->reg[PX_CI] |= cmd_bit(c);
+	ata_release(&c->ata);
+	dma_clear(&c->ata.dma);
+	dev_hook_call(&p->on_full, 0);
+}
+
+static void cmd_end(struct ahci_port *p, struct ahci_cmd *c)
+{
+	int result = atomic_load(&c->result);
+
+	if (!c->aborted && !p->halted && cmd_lacks_room(p, result)) {
+		cmd_put_back(p, c);
+		return;
+	}
+	p->ata->ops->finish(p->ata, &c->ata, result);
+	if (c->aborted || p->halted)
+		dma_clear(&c->ata.dma);
+	else
+		cmd_complete(p, c);
+}
+
 static void cmd_done(struct ahci_cmd *c)
 {
 	struct ahci_port *p = c->port;
 	struct ahci *h = p->hba;
 
 	pthread_mutex_lock(&h->lock);
-	p->ata->ops->finish(p->ata, &c->ata, atomic_load(&c->result));
 	p->active &= ~cmd_bit(c);
 	p->aborted &= ~cmd_bit(c);
-	if (c->aborted || p->halted)
-		dma_clear(&c->ata.dma);
-	else
-		cmd_complete(p, c);
+	cmd_end(p, c);
 	ahci_port_settle(p);
 	ahci_run(p);
 	ahci_update_irq(h, false);

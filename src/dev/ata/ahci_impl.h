@@ -82,14 +82,17 @@ struct ahci_cmd {
 struct ahci_port {
 	struct ahci *hba;
 	unsigned n;
+	struct block *block;       /* owned; NULL: no medium */
 	struct ata *ata;           /* NULL: not implemented */
 	struct block_queue *queue; /* NULL: no medium */
+	struct dev_hook on_full;
 	uint32_t reg[PX_REGS];
 	uint32_t active;     /* slots whose requests are with the queue */
 	uint32_t aborted;    /* those of them that nobody waits for */
 	bool exclusive;      /* the active one is not a queued command */
 	bool halted;         /* by an error, until ST is cleared */
 	bool link_wait;      /* COMRESET is done once nothing is active */
+	bool full;           /* commands in PxCI wait for room on the host */
 	bool srst;           /* the host holds software reset */
 	bool fis_waits;      /* the signature, until FRE is set */
 	bool running, again; /* ahci_run() is at work; has more to do */
@@ -109,8 +112,11 @@ struct ahci {
 	struct ahci_port port[AHCI_PORTS];
 };
 
-/* ahci.c: after PxIS, PxIE, GHC or IS changed.  written: the guest wrote IS. */
-void ahci_update_irq(struct ahci *h, bool written);
+/*
+ * ahci.c: after PxIS, PxIE, GHC or IS changed.  again: what is left of IS is
+ * worth a message, too.
+ */
+void ahci_update_irq(struct ahci *h, bool again);
 /* A port has nothing active any more. */
 void ahci_port_idle(struct ahci_port *p);
 

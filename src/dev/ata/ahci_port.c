@@ -68,6 +68,7 @@ void ahci_port_abort(struct ahci_port *p)
 	p->reg[PX_CI] = 0;
 	p->reg[PX_SACT] = 0;
 	p->halted = false;
+	p->full = false;
 	p->aborted = p->active;
 	for (unsigned s = 0; s < AHCI_SLOTS; s++)
 		if (p->active >> s & 1)
@@ -152,6 +153,7 @@ void ahci_port_reset(struct ahci_port *p, bool power_on)
 	p->reg[PX_TFD] = PORT_TFD_NONE;
 	p->reg[PX_SIG] = PORT_SIG_NONE;
 	p->halted = false;
+	p->full = false;
 	p->last = AHCI_SLOTS - 1;
 	port_link_up(p, power_on);
 }
