@@ -131,6 +131,25 @@ nest_boot()
 	done
 }
 
+# --- What the other engines' tests do -------------------------------------------
+
+# tests/e2e/NAME.sh as it is, on this engine and processor.
+nest_e2e()
+{
+	nest_load_kvm
+	printf '#!/bin/sh\nverb=$1\nshift\nexec /hostel/hostel "$verb" --cpu %s "$@"\n' \
+		"$CPU_MODEL" >/hostel/hostel-model
+	chmod 755 /hostel/hostel-model
+	HOSTEL=/hostel/hostel-model GUESTS=/hostel ENGINE=kvm LIMIT=100 \
+		KERNELS=/hostel/top/.cache/guest \
+		sh "top/tests/e2e/$1.sh" >"$out" 2>&1
+	case $? in
+	0) nest_say 0 "e2e $1: $(tail -n 1 "$out")" ;;
+	77) nest_say 0 "e2e $1 # SKIP $(tail -n 1 "$out")" ;;
+	*) nest_say 1 "e2e $1: $(tail -n 1 "$out")" ;;
+	esac
+}
+
 # --- Saved state --------------------------------------------------------------
 
 nest_move()

@@ -55,6 +55,21 @@ nest_program()
 	cp -uL /lib64/ld-linux-x86-64.so.2 "$root/lib64/"
 }
 
+# The scripts of tests/e2e and what they start from, under the same names.
+nest_e2e()
+{
+	mkdir -p "$root/hostel/top/tests" "$root/hostel/top/build/tests" \
+		"$root/hostel/top/.cache/guest"
+	cp -r "$top/tests/e2e" "$root/hostel/top/tests/"
+	cp -r "$top/tools" "$root/hostel/top/"
+	ln -s /hostel "$root/hostel/top/build/tests/e2e"
+	for f in "vmlinuz-$flavour" initramfs.cpio.gz \
+			"modules-$flavour.cpio.gz"; do
+		cp "$dir/$f" "$root/hostel/top/.cache/guest/"
+		ln -s "top/.cache/guest/$f" "$root/hostel/$f"
+	done
+}
+
 nest_fill()
 {
 	for p in hostel hostel-vm tests/e2e/test_move; do
@@ -62,15 +77,14 @@ nest_fill()
 	done
 	strip "$root/hostel/hostel" "$root/hostel/hostel-vm" \
 		"$root/hostel/test_move"
-	for m in irqbypass ccp kvm kvm-amd virtio_blk virtio_net \
-			net_failover failover; do
+	for m in irqbypass ccp kvm kvm-amd; do
 		sh "$top/tools/guest.sh" module "$flavour" "$m" \
 			"$root/hostel/modules" || return 1
 	done
 	find "$build/tests/guests" -maxdepth 1 -type f ! -name '*.*' |
 		xargs -I '{}' cp '{}' "$root/hostel/guests/"
-	cp "$build/tests/e2e/monitor" "$dir/vmlinuz-$flavour" "$root/hostel/"
-	cp "$dir/initramfs.cpio.gz" "$root/hostel/initramfs.cpio.gz"
+	cp "$build/tests/e2e/monitor" "$root/hostel/"
+	nest_e2e
 	cp "$here/guest.sh" "$root/hostel/nest"
 	cp "$here"/in/* "$root/hostel/"
 	cp "$top/tests/e2e/sums.sh" "$root/hostel/sums"
@@ -93,7 +107,7 @@ timeout "$limit" qemu-system-x86_64 -accel tcg -cpu max -no-reboot \
 	-append "console=ttyS0 loglevel=4 panic=-1 tsc=reliable \
 hostel.script=nest" </dev/null >"$tmp/log" 2>&1 &
 pid=$!
-tail -n +1 -f --pid="$pid" "$tmp/log" | tr -d '\r' | tee "$tmp/clean" |
+tail -n +1 -f --pid="$pid" "$tmp/log" | sed -u 's,\r*$,,' | tee "$tmp/clean" |
 	grep --line-buffered -E '^(ok|not ok|#)'
 wait "$pid"
 status=$?

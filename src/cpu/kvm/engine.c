@@ -225,6 +225,7 @@ static enum vcpu_exit engine_step(struct x86_cpu *cpu, struct err *err)
 				exit = engine_once(cpu, err);
 		} while (exit == EXITS_ON);
 	exit = engine_leave(cpu, exit, err);
+	cpu->insn_count += exit == VCPU_EXIT_DEBUG;
 	if (exit == VCPU_EXIT_DEBUG && cpu->activity != X86_ACTIVE)
 		return VCPU_EXIT_HALT;
 	return exit;

@@ -214,19 +214,10 @@ static int probe_run(struct probe_guest *g, unsigned turns, uint64_t *took)
 	return g->run->exit_reason == KVM_EXIT_IO ? 0 : -EIO;
 }
 
-static int probe_best(struct probe_guest *g, unsigned turns, uint64_t *best)
+static void probe_least(uint64_t *best, uint64_t took)
 {
-	*best = UINT64_MAX;
-	for (unsigned i = 0; i < PROBE_ROUNDS; i++) {
-		uint64_t took = 0;
-		int rc = probe_run(g, turns, &took);
-
-		if (rc)
-			return rc;
-		if (took < *best)
-			*best = took;
-	}
-	return 0;
+	if (took < *best)
+		*best = took;
 }
 
 /* --- The timer
@@ -302,20 +293,37 @@ static void probe_no_hardware(struct probe *p)
 			"host can give it nested virtualization");
 }
 
+/* One more round; false: the guest did something else, or nothing. */
+static bool probe_round(struct probe_guest *g, uint64_t *few, uint64_t *many)
+{
+	uint64_t took = 0;
+
+	if (probe_run(g, PROBE_FEW, &took))
+		return false;
+	probe_least(few, took);
+	if (probe_run(g, PROBE_MANY, &took))
+		return false;
+	probe_least(many, took);
+	return true;
+}
+
+/* Two rounds are enough where there is no doubt. */
 static void probe_compare(struct probe *p, struct probe_guest *g)
 {
-	uint64_t few, many, native_few, native_many;
-	double native;
+	uint64_t few = UINT64_MAX, many = UINT64_MAX;
+	double native = probe_per_turn(probe_native(PROBE_MANY),
+				       probe_native(PROBE_FEW));
 
-	if (probe_best(g, PROBE_FEW, &few) ||
-	    probe_best(g, PROBE_MANY, &many)) {
-		probe_no_hardware(p);
-		return;
+	for (unsigned i = 0; i < PROBE_ROUNDS; i++) {
+		if (!probe_round(g, &few, &many)) {
+			p->slowdown = 0;
+			probe_no_hardware(p);
+			return;
+		}
+		p->slowdown = probe_per_turn(many, few) / native;
+		if (i && p->slowdown > PROBE_SLOWDOWN_MAX * 20)
+			break;
 	}
-	native_few = probe_native(PROBE_FEW);
-	native_many = probe_native(PROBE_MANY);
-	native = probe_per_turn(native_many, native_few);
-	p->slowdown = probe_per_turn(many, few) / native;
 	if (p->slowdown > PROBE_SLOWDOWN_MAX) {
 		probe_no_hardware(p);
 		return;

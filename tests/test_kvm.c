@@ -1,0 +1,205 @@
+/*
+ * test_kvm.c - the KVM engine's own affairs, on the local /dev/kvm where it
+ * runs anything at all (else skipped): memory that changes under the guest,
+ * the dirty log, state that goes in and out.
+ */
+#include "test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "boot_images.h"
+#include "cpu/x86/lapic.h"
+#include "machine/vm.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#define CODE    0x100000u
+#define COUNTER 0x180000u
+
+static struct vm *make(const uint8_t *code, size_t len)
+{
+	struct image img = image_multiboot_flat(CODE, 0x200);
+	char path[] = "/tmp/hostel-kvm-XXXXXX";
+	int fd = mkstemp(path);
+	struct vm_config c;
+	struct err err = { "" };
+	struct vm *vm;
+
+	assert_true(fd >= 0);
+	memcpy(img.data + 0x40, code, len);
+	assert_int_equal(write(fd, img.data, img.size), img.size);
+	close(fd);
+	image_free(&img);
+	vm_config_init(&c);
+	c.memory = 4u << 20;
+	c.kernel = strdup(path);
+	c.engine = strdup("kvm");
+	if (vm_new(&vm, &c, -1, -1, &err))
+		fail_msg("%s", err.msg);
+	unlink(path);
+	return vm;
+}
+
+static void *run(void *opaque)
+{
+	int status;
+
+	vm_run(opaque, &status, NULL);
+	return NULL;
+}
+
+static uint32_t counter(struct vm *vm)
+{
+	uint32_t v;
+
+	mem_read(vm->env.mem, COUNTER, &v, sizeof(v));
+	return v;
+}
+
+static void wait_counter(struct vm *vm, uint32_t above)
+{
+	for (unsigned i = 0; i < 10000 && counter(vm) <= above; i++)
+		usleep(1000);
+	assert_true(counter(vm) > above);
+}
+
+static void end(struct vm *vm, pthread_t thread)
+{
+	vm_end(vm, VM_END_STOPPED, 0);
+	pthread_join(thread, NULL);
+	vm_free(vm);
+}
+
+/* incl COUNTER; jmp back */
+static const uint8_t count_code[] = { 0xff, 0x05, 0x00, 0x00,
+				      0x18, 0x00, 0xeb, 0xf8 };
+
+static void the_dirty_log_shows_what_the_guest_wrote(void **state)
+{
+	struct vm *vm = make(count_code, sizeof(count_code));
+	uint8_t *flags = mem_page_flags(vm->env.mem);
+	struct err err = { "" };
+	pthread_t t;
+
+	pthread_create(&t, NULL, run, vm);
+	wait_counter(vm, 0);
+	vm_pause(vm);
+	memset(flags, 0, 1024);
+	assert_int_equal(kvm_engine.dirty_log(&vm->xm, true, &err), 0);
+	assert_int_equal(kvm_engine.dirty_collect(&vm->xm, &err), 0);
+	memset(flags, 0, 1024);
+	vm_resume(vm);
+	wait_counter(vm, counter(vm));
+	vm_pause(vm);
+	assert_int_equal(kvm_engine.dirty_collect(&vm->xm, &err), 0);
+	assert_true(flags[COUNTER >> 12] & MEM_PAGE_DIRTY);
+	assert_false(flags[0x200000 >> 12] & MEM_PAGE_DIRTY);
+	assert_int_equal(kvm_engine.dirty_log(&vm->xm, false, &err), 0);
+	vm_resume(vm);
+	end(vm, t);
+}
+
+/* What a debugger changes while the guest stands is there afterwards. */
+static void registers_go_in_and_out(void **state)
+{
+	/* mov %eax, COUNTER; jmp back */
+	static const uint8_t code[] = {
+		0xa3, 0x00, 0x00, 0x18, 0x00, 0xeb, 0xf9
+	};
+	struct vm *vm = make(code, sizeof(code));
+	struct x86_cpu *cpu = vm->xm.cpus[0];
+	pthread_t t;
+
+	pthread_create(&t, NULL, run, vm);
+	wait_counter(vm, 0); /* Multiboot's magic number */
+	for (uint32_t i = 1; i < 50; i++) {
+		vm_pause(vm);
+		assert_true(cpu->rip == CODE + 0x40 ||
+			    cpu->rip == CODE + 0x45 || cpu->rip > CODE);
+		cpu->gpr[X86_RAX] = i;
+		vm_resume(vm);
+		for (unsigned n = 0; n < 5000 && counter(vm) != i; n++)
+			usleep(200);
+		assert_int_equal(counter(vm), i);
+	}
+	end(vm, t);
+}
+
+/* A ROM appears where RAM was, and goes. */
+static void memory_changes_under_the_guest(void **state)
+{
+	/* mov 0xe0000, %eax; mov %eax, COUNTER; jmp back */
+	static const uint8_t code[] = { 0xa1, 0x00, 0x00, 0x0e, 0x00, 0xa3,
+					0x00, 0x00, 0x18, 0x00, 0xeb, 0xf4 };
+	struct vm *vm = make(code, sizeof(code));
+	struct mem *mem = vm->env.mem;
+	struct mem_window *w;
+	const uint32_t ram = 0x11111111, rom = 0x22222222;
+	pthread_t t;
+
+	assert_int_equal(mem_window_new(mem, 0x20000, &w), 0);
+	memcpy(mem_window_host(mem, w), &rom, sizeof(rom));
+	mem_write(mem, 0xe0000, &ram, sizeof(ram));
+	pthread_create(&t, NULL, run, vm);
+	for (unsigned i = 0; i < 20; i++) {
+		uint32_t want = i & 1 ? rom : ram;
+
+		mem_shadow(mem, 0xe0000, 0x20000, i & 1 ? w : NULL, 0,
+			   i & 1 ? MEM_ROM : MEM_RW);
+		for (unsigned n = 0; n < 5000 && counter(vm) != want; n++)
+			usleep(200);
+		assert_int_equal(counter(vm), want);
+	}
+	end(vm, t);
+}
+
+/* The local APIC's registers come back from the kernel as they went in. */
+static void the_local_apic_goes_in_and_out(void **state)
+{
+	struct vm *vm = make(count_code, sizeof(count_code));
+	struct lapic *l = vm->xm.cpus[0]->lapic;
+	struct lapic_regs in, out;
+	pthread_t t;
+
+	lapic_get_regs(l, &in);
+	in.reg[0x0f] = 0x1ff;      /* SVR: enabled, vector ff */
+	in.reg[0x08] = 0x20;       /* TPR */
+	in.reg[0x20] = 0;          /* IRR */
+	in.reg[0x22] = 0x00010000; /* vector 50h waits, IF is 0 */
+	in.reg[0x32] = 0x20040;    /* timer: periodic, vector 40h */
+	in.reg[0x38] = 0x40000000;
+	in.reg[0x3e] = 0xb;
+	in.running = 1;
+	in.start = vclock_now(vm->env.clock);
+	lapic_set_regs(l, &in);
+	pthread_create(&t, NULL, run, vm);
+	wait_counter(vm, 0);
+	vm_pause(vm);
+	lapic_get_regs(l, &out);
+	vm_resume(vm);
+	assert_true(out.running);
+	assert_true(out.start - in.start + 100000000 < 200000000);
+	out.start = in.start;
+	assert_memory_equal(&in, &out, sizeof(in));
+	end(vm, t);
+}
+
+int main(void)
+{
+	struct err why = { "" };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_dirty_log_shows_what_the_guest_wrote),
+		cmocka_unit_test(registers_go_in_and_out),
+		cmocka_unit_test(memory_changes_under_the_guest),
+		cmocka_unit_test(the_local_apic_goes_in_and_out),
+	};
+
+	if (kvm_engine.probe(&why)) {
+		fprintf(stderr, "skipped: %s\n", why.msg);
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
