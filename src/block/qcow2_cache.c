@@ -98,7 +98,7 @@ uint64_t qcow2_entry(const struct qcow2 *q, const struct qcow2_slice *s,
 void qcow2_entry_set(struct qcow2 *q, struct qcow2_slice *s, uint64_t offset,
 		     uint64_t entry)
 {
-	/* Release: who finds the new entry finds the data, too. */
+	/* Pairs with qcow2_entry(): who finds it finds the data, too. */
 	atomic_store_explicit(&s->entries[qcow2_slice_word(q, offset)],
 			      htobe64(entry), memory_order_release);
 	if (s->dirty)

@@ -25,7 +25,8 @@ int qcow2_pin(struct qcow2 *q, unsigned flags)
 		unsigned e = atomic_load(&q->epoch);
 
 		atomic_fetch_add(&q->pins[e & 1], 1);
-		/* Sequentially consistent: pairs with freeze and advance. */
+		/* Pairs with qcow2_freeze() and qcow2_reclaim(): all of them
+		 * sequentially consistent, one sees the other. */
 		if (atomic_load(&q->epoch) == e && !atomic_load(&q->frozen))
 			return (int)(e & 1);
 		atomic_fetch_sub(&q->pins[e & 1], 1);

@@ -371,16 +371,22 @@ static int qcow2_growth_header(struct qcow2 *q, uint64_t offset,
 	return rc ? rc : block_flush(q->b->file);
 }
 
-/*
- * Every count is written before the new table, and that before the header
- * names it; the old table is free afterwards.  A failure on the way leaves
- * the image readable, but nothing more can be written to it safely.
- */
-static int qcow2_growth_do(struct qcow2 *q, const struct qcow2_growth *g)
+/* As if nothing had been; the arrays stay longer than they need be. */
+static void qcow2_growth_undo(struct qcow2 *q, const struct qcow2_growth *g,
+			      uint32_t old_size)
 {
-	uint64_t old = qcow2_cluster(q, q->h.reftable_offset);
-	uint32_t old_clusters = q->h.reftable_clusters;
-	uint64_t at = (g->first + g->blocks) << q->cluster_bits;
+	for (uint64_t i = g->index; i < q->reftable_size; i++) {
+		if (q->rblocks[i])
+			q->nrblocks--;
+		qcow2_rblock_free(q->rblocks[i]);
+	}
+	q->reftable_size = old_size;
+	qcow2_metadata_remove(q, g->first, g->blocks + g->table_clusters);
+}
+
+/* All but the header: nothing names what is written here. */
+static int qcow2_growth_write(struct qcow2 *q, const struct qcow2_growth *g)
+{
 	int rc = qcow2_growth_arrays(q, g);
 
 	if (!rc)
@@ -391,12 +397,31 @@ static int qcow2_growth_do(struct qcow2 *q, const struct qcow2_growth *g)
 	qcow2_end_grow(q, g->first + g->blocks + g->table_clusters);
 	if (!rc)
 		rc = qcow2_rblocks_write(q);
-	if (!rc)
-		rc = qcow2_growth_table(q, g);
-	if (!rc)
-		rc = qcow2_growth_header(q, at, g->table_clusters);
-	if (rc)
+	return rc ? rc : qcow2_growth_table(q, g);
+}
+
+/*
+ * Every count is written before the new table, and that before the header
+ * names it; the old table is free afterwards.
+ */
+static int qcow2_growth_do(struct qcow2 *q, const struct qcow2_growth *g)
+{
+	uint64_t old = qcow2_cluster(q, q->h.reftable_offset);
+	uint32_t old_clusters = q->h.reftable_clusters;
+	uint32_t old_size = q->reftable_size;
+	uint64_t at = (g->first + g->blocks) << q->cluster_bits;
+	int rc = qcow2_growth_write(q, g);
+
+	if (rc) {
+		qcow2_growth_undo(q, g, old_size);
 		return rc;
+	}
+	rc = qcow2_growth_header(q, at, g->table_clusters);
+	if (rc) {
+		/* Which of the two tables the disk names is not known. */
+		atomic_store(&q->broken, true);
+		return rc;
+	}
 	q->h.reftable_offset = at;
 	q->h.reftable_clusters = (uint32_t)g->table_clusters;
 	q->reftable_dirty_lo = UINT32_MAX;
@@ -417,10 +442,7 @@ static int qcow2_reftable_grow(struct qcow2 *q)
 	/* A commit under way holds copies of blocks: let it end. */
 	if (qcow2_commit_wait(q))
 		return -EAGAIN;
-	rc = qcow2_growth_do(q, &g);
-	if (rc)
-		atomic_store(&q->broken, true);
-	return rc;
+	return qcow2_growth_do(q, &g);
 }
 
 /* --- Counts --------------------------------------------------------------- */
