@@ -25,11 +25,13 @@
 #include "base/clock.h"
 #include "block/iov.h"
 
-#define POSIX_PARTS    64
-#define POSIX_ZEROES   (64u << 10)
-#define POSIX_TRY_MAX  (256u << 10)
-#define POSIX_SLOW_NS  1000000ull
-#define POSIX_AVOID_NS 100000000ull
+#define POSIX_PARTS       64
+#define POSIX_ZEROES      (64u << 10)
+#define POSIX_TRY_MAX     (256u << 10)
+#define POSIX_SLOW_NS     1000000ull
+#define POSIX_SLOW_WEIGHT 32 /* writes that make up for a slow one */
+#define POSIX_SLOW_LIMIT  96
+#define POSIX_AVOID_NS    100000000ull
 
 static const char posix_zeroes[POSIX_ZEROES]
 	__attribute__((aligned(POSIX_ZEROES)));
@@ -133,9 +135,27 @@ static int posix_read(struct block *b, const struct iovec *iov, int iovcnt,
 /*
  * A write to the page cache is a copy, which takes less time than handing it
  * to another thread: unless the host has too many dirty pages and makes its
- * writers wait.  ext4 refuses RWF_NOWAIT; then one slow write keeps the next
- * ones away for a while.
+ * writers wait.  ext4 refuses RWF_NOWAIT; then several slow writes in a short
+ * time keep the next ones away for a while.  One alone says nothing: the
+ * thread may just have lost its processor.
  */
+static void posix_judge(struct posix *p, uint64_t start, uint64_t ns)
+{
+	int slow = atomic_load(&p->slow);
+
+	if (ns <= POSIX_SLOW_NS) {
+		if (slow)
+			atomic_store(&p->slow, slow - 1);
+		return;
+	}
+	slow += POSIX_SLOW_WEIGHT;
+	if (slow >= POSIX_SLOW_LIMIT) {
+		atomic_store(&p->slow_until, start + ns + POSIX_AVOID_NS);
+		slow = POSIX_SLOW_LIMIT - POSIX_SLOW_WEIGHT;
+	}
+	atomic_store(&p->slow, slow);
+}
+
 static int posix_try_write(struct block *b, const struct iovec *iov, int iovcnt,
 			   uint64_t offset, uint64_t length, unsigned flags)
 {
@@ -154,8 +174,7 @@ static int posix_try_write(struct block *b, const struct iovec *iov, int iovcnt,
 	if (p->device || start < atomic_load(&p->slow_until))
 		return -EAGAIN;
 	rc = posix_write_all(b, iov, iovcnt, offset, length, 0);
-	if (clock_mono_ns() - start > POSIX_SLOW_NS)
-		atomic_store(&p->slow_until, start + POSIX_AVOID_NS);
+	posix_judge(p, start, clock_mono_ns() - start);
 	return rc;
 }
 

@@ -14,7 +14,9 @@ struct posix {
 	bool unsafe; /* flush is nothing */
 	/* The file system refuses RWF_NOWAIT. */
 	atomic_bool no_nowait_read, no_nowait_write;
-	_Atomic uint64_t slow_until; /* posix_try_write() */
+	/* posix_judge(); lost updates do not matter. */
+	atomic_int slow;
+	_Atomic uint64_t slow_until;
 	/*
 	 * A failed fdatasync: the kernel has dropped pages that it could not
 	 * write, and would call the next one a success.
