@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""grub_disk.py FILE KERNEL INITRD - a GPT disk that boots both ways.
+"""grub_disk.py FILE KERNEL INITRD [APPEND] - a GPT disk that boots both ways.
 
 Partition 1 holds GRUB's core for a BIOS, partition 2 is the EFI system
 partition with GRUB for UEFI, GRUB's configuration, a kernel and an initrd.
@@ -19,16 +19,19 @@ ESP_AT = 4096
 PC = "/usr/lib/grub/i386-pc"
 EFI = "/usr/lib/grub/x86_64-efi"
 MODULES = ["part_gpt", "fat", "normal", "linux", "serial", "terminal", "echo",
-           "reboot", "halt", "search", "configfile", "test", "sleep"]
+           "reboot", "halt", "search", "configfile", "test", "sleep",
+           "video", "gfxterm"]
+APPEND = "console=ttyS0 panic=-1 quiet"
 
 CONFIG = """
 set timeout=3
 serial --unit=0 --speed=115200
 terminal_input console serial
-terminal_output %s
+terminal_output console
 menuentry "Hostel test entry" {
 	echo "GRUB loads the kernel"
-	linux /vmlinuz console=ttyS0 panic=-1 quiet
+	set gfxpayload=keep
+	linux /vmlinuz %s
 	initrd /initrd
 }
 menuentry "Start again" {
@@ -54,15 +57,15 @@ def need():
     return None
 
 
-def make_esp(path, size, tmp, kernel, initrd):
+def make_esp(path, size, tmp, kernel, initrd, append):
     with open(path, "wb") as f:
         f.truncate(size)
     with open(tmp + "/grub.cfg", "w") as f:
-        f.write(CONFIG % "console")
+        f.write(CONFIG % append)
     run("mformat", "-i", path, "-F", "::")
     run("mmd", "-i", path, "::/EFI", "::/EFI/BOOT", "::/grub")
     run("grub-mkimage", "-O", "x86_64-efi", "-o", tmp + "/bootx64.efi",
-        "-p", "(hd0,gpt2)/grub", *MODULES)
+        "-p", "(hd0,gpt2)/grub", "efi_gop", *MODULES)
     for source, target in ((tmp + "/bootx64.efi", "EFI/BOOT/BOOTX64.EFI"),
                            (tmp + "/grub.cfg", "grub/grub.cfg"),
                            (kernel, "vmlinuz"), (initrd, "initrd")):
@@ -72,7 +75,7 @@ def make_esp(path, size, tmp, kernel, initrd):
 def put_core(disk, tmp):
     """As grub-bios-setup does, without a device to ask."""
     run("grub-mkimage", "-O", "i386-pc", "-o", tmp + "/core.img", "-p",
-        "(hd0,gpt2)/grub", "biosdisk", *MODULES)
+        "(hd0,gpt2)/grub", "biosdisk", "vbe", *MODULES)
     with open(tmp + "/core.img", "rb") as f:
         core = bytearray(f.read())
     with open(PC + "/boot.img", "rb") as f:
@@ -94,6 +97,7 @@ def put_core(disk, tmp):
 
 def main():
     disk, kernel, initrd = sys.argv[1:4]
+    append = sys.argv[4] if len(sys.argv) > 4 else APPEND
     missing = need()
     if missing:
         print("skipped: %s is not installed" % missing)
@@ -108,7 +112,7 @@ def main():
         "2:ef00", disk)
     with tempfile.TemporaryDirectory() as tmp:
         esp = tmp + "/esp"
-        make_esp(esp, size, tmp, kernel, initrd)
+        make_esp(esp, size, tmp, kernel, initrd, append)
         with open(disk, "r+b") as f, open(esp, "rb") as e:
             f.seek(ESP_AT * SECTOR)
             shutil.copyfileobj(e, f, 1 << 20)
