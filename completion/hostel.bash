@@ -67,6 +67,9 @@ _hostel()
 		COMPREPLY=($(compgen -W "bios uefi" -- "$cur")
 			$(compgen -f -- "$cur"))
 		return ;;
+	--boot)
+		COMPREPLY=($(compgen -W "disk cdrom net menu" -- "$cur"))
+		return ;;
 	--vga)
 		COMPREPLY=($(compgen -W "std none" -- "$cur"))
 		return ;;
@@ -92,7 +95,7 @@ _hostel()
 		fi ;;
 	run)
 		COMPREPLY=($(compgen -W "--kernel --initrd --append --memory
-			--disk --firmware --nvram --firmware-log --vga --screenshot
+			--disk --firmware --nvram --firmware-log --boot --vga --screenshot
 			--cpus --cpu --restore --engine --console --no-reboot --timeout --stats
 			--name --trace --trace-filter --gdb --gdb-wait --help" \
 			-- "$cur")) ;;

@@ -52,6 +52,8 @@ static const struct opt run_opts[] = {
 	  "bios, uefi or an image: start as a PC does" },
 	{ "nvram", "FILE", OPT_STRING,
 	  "where a UEFI firmware keeps its variables" },
+	{ "boot", "LIST", OPT_STRING,
+	  "what firmware tries, in order: disk, cdrom, net; or menu" },
 	{ "vga", "WHICH", OPT_STRING,
 	  "std or none: a display (default: std with firmware)" },
 	{ "screenshot", "FILE", OPT_STRING,

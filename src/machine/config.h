@@ -74,6 +74,7 @@ struct vm_config {
 	char *nvram;        /* file of the firmware's variables */
 	char *vga;          /* "std", "none"; NULL: std with firmware */
 	char *screenshot;   /* file for the screen at the guest's end */
+	char *boot;         /* bootorder.h */
 	char *firmware_log; /* file for what firmware writes to port 402 */
 	char *cdrom;        /* file */
 	struct vm_disk *disks;

@@ -31,6 +31,7 @@
 #include "dev/virtio/rng.h"
 #include "dev/virtio/virtio_net.h"
 #include "machine/acpi.h"
+#include "machine/bootorder.h"
 #include "machine/disks.h"
 #include "machine/e820.h"
 #include "machine/firmware.h"
@@ -64,6 +65,7 @@ struct pc {
 	struct pflash *flash[2]; /* code and variables; NULL: none */
 	struct pci_host *pci;
 	struct lpc *lpc;
+	struct bootorder boot;
 	struct vga *vga;     /* NULL: none */
 	unsigned next_slot;  /* for what is plugged into the PCI bus */
 	struct dev *plugged; /* these, in order of creation */
@@ -340,7 +342,10 @@ static int pc_disk(struct vm *vm, struct pc *pc, const struct vm_disk *disk,
 		return ret;
 	entry->retry = pc_retry_disk;
 	entry->device = vd;
-	return pc_plug_virtio(pc, vd, err);
+	ret = pc_plug_virtio(pc, vd, err);
+	if (ret == 0)
+		bootorder_virtio_disk(&pc->boot, pc->next_slot - 1);
+	return ret;
 }
 
 static int pc_disks(struct vm *vm, struct pc *pc, struct err *err)
@@ -375,6 +380,8 @@ static int pc_nics(struct vm *vm, struct pc *pc, struct err *err)
 		ret = nics_open(&card, &vm->config, i, err);
 		if (ret == 0)
 			ret = pc_virtio_nic(vm, pc, &card, err);
+		if (ret == 0)
+			bootorder_nic(&pc->boot, pc->next_slot - 1);
 	}
 	return ret;
 }
@@ -425,6 +432,9 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 		ret = pc_nics(vm, pc, err);
 	if (ret == 0)
 		ret = pc_sata(vm, pc, err);
+	if (ret == 0)
+		ret = bootorder_finish(&pc->boot, vm->config.boot, pc->fw_cfg,
+				       err);
 	return ret;
 }
 
