@@ -68,12 +68,14 @@ static void disks_arm(struct disks *d, unsigned seconds)
 	timerfd_settime(d->timer_fd, 0, &when, NULL);
 }
 
-static struct disks_entry *disks_full(struct disks *d)
+const char *disks_full(struct disks *d)
 {
+	const char *path;
+
 	pthread_mutex_lock(&d->lock);
-	struct disks_entry *full = d->full;
+	path = d->full ? d->full->path : NULL;
 	pthread_mutex_unlock(&d->lock);
-	return full;
+	return path;
 }
 
 /* In the loop's thread: a vCPU's own cannot wait for all to stop. */
@@ -85,7 +87,7 @@ static void disks_stop(void *opaque)
 	vm_pause(d->vm);
 	log_error("%s: no space is left on the host's disk: the guest is "
 		  "paused until there is; it tries again every %d seconds%s%s",
-		  disks_full(d)->path, DISKS_RETRY_S,
+		  disks_full(d), DISKS_RETRY_S,
 		  name ? ", or at once by: hostel resume " : "",
 		  name ? name : "");
 	disks_arm(d, DISKS_RETRY_S);

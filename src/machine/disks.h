@@ -60,6 +60,8 @@ void disks_remove(struct disks *d, void *device);
  */
 void disks_hold(struct disks *d);
 void disks_release(struct disks *d);
+/* The image that wants room on the host; NULL: none.  Any thread. */
+const char *disks_full(struct disks *d);
 /* Try again now.  False: no disk is full.  Any thread. */
 bool disks_resume(struct disks *d);
 

@@ -531,6 +531,11 @@ bool pc_resume_disks(struct vm *vm)
 	return disks_resume(&vm->pc->disks);
 }
 
+const char *pc_full_disk(struct vm *vm)
+{
+	return disks_full(&vm->pc->disks);
+}
+
 void pc_hold_disks(struct vm *vm)
 {
 	disks_hold(&vm->pc->disks);

@@ -34,6 +34,8 @@ struct vga *pc_vga(struct vm *vm);
 void pc_power_button(struct vm *vm);
 /* A disk of the host was full: try again.  False: none was.  Any thread. */
 bool pc_resume_disks(struct vm *vm);
+/* The image for which the host has no room; NULL: the guest goes on. */
+const char *pc_full_disk(struct vm *vm);
 /* Around saving: no disk changes by itself.  The same thread does both. */
 void pc_hold_disks(struct vm *vm);
 void pc_release_disks(struct vm *vm);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "machine/pc.h"
 #include "machine/screenshot.h"
 #include "state/state.h"
 #include "vmm/monitor.h"
@@ -16,7 +17,10 @@
 static int verbs_status(struct vm *vm, const json_t *args, int fd,
 			json_t *reply, struct err *err)
 {
-	const char *state = vm->asked_to_pause ? "paused" : "running";
+	const char *full = pc_full_disk(vm);
+	const char *state = vm->asked_to_pause ? "paused"
+			    : full             ? "no space"
+					       : "running";
 	double seconds = (clock_mono_ns() - vm->start_mono_ns) / 1e9;
 
 	if (vm->config.name)
@@ -24,6 +28,8 @@ static int verbs_status(struct vm *vm, const json_t *args, int fd,
 				    json_string(vm->config.name));
 	json_object_set_new(reply, "pid", json_integer(getpid()));
 	json_object_set_new(reply, "state", json_string(state));
+	if (full)
+		json_object_set_new(reply, "full", json_string(full));
 	json_object_set_new(reply, "engine",
 			    json_string(vm->xm.engine_ops->name));
 	json_object_set_new(reply, "cpus", json_integer(vm->xm.cpu_count));
@@ -74,6 +80,7 @@ static int verbs_resume(struct vm *vm, const json_t *args, int fd,
 	if (vm->asked_to_pause)
 		vm_resume(vm);
 	vm->asked_to_pause = false;
+	pc_resume_disks(vm);
 	return 0;
 }
 

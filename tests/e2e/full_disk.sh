@@ -37,14 +37,20 @@ wait_for()
 head -c 2097152 /dev/zero >"$tmp/small/filler"
 truncate -s 8M "$tmp/small/disk"
 : >"$err"
-hostel --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \
+hostel --name full --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \
 	--append "console=ttyS0 quiet hostel.script=test" \
 	--disk "$tmp/small/disk,format=raw" &
 ok "the guest is paused" wait_for "$tmp/small/disk: no space is left"
 sleep 3
 ok "and has heard of nothing" test "$(grep -c 'T good' "$out")" = 0
+ok "a list shows it" sh -c \
+	"'$HOSTEL' list | grep -q '^full  *no space'"
+"$HOSTEL" resume full
+sleep 0.5
+ok "told to go on, it cannot" test "$(grep -c 'T good' "$out")" = 0
 ok "it is said once" is "$(wc -l <"$err")" 1
 rm "$tmp/small/filler"
+ok "told to go on" "$HOSTEL" resume full
 wait
 ok "it goes on" said "T good"
 want=$(head -c 3145728 /dev/zero | tr '\0' x | sha256sum | cut -c 1-64)
