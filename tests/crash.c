@@ -15,6 +15,9 @@
  *	fault	reads, writes and flushes of the image file fail now and then,
  *		writes are torn; then it is killed.
  *
+ * One child in eight has the disk with cache=writethrough, where what was
+ * written is there without a flush.
+ *
  * Then the image is checked (ours, and qemu-img check where it is there), read
  * and compared.  Same seed, same operations; the moment of a kill is not.
  */
@@ -113,7 +116,9 @@ static int crash_change(struct crash_thread *t)
 		crash_fill(m, d.sector, d.count, d.version, t->buf);
 		rc = block_write(t->c->disk, t->buf, at, n);
 	}
-	if (rc == 0)
+	if (rc == 0 && t->c->disk->writethrough)
+		crash_raise(m, d.sector, d.count, d.version);
+	else if (rc == 0)
 		t->pending[t->pendings++] = d;
 	return rc;
 }
@@ -199,6 +204,8 @@ static void crash_child(struct crash *c, int mode, int ready)
 	pthread_t thread[CRASH_THREADS];
 
 	how.fault = crash_faults(c, mode, rules, sizeof(rules));
+	if (rng_one_in(&c->rng, 8))
+		how.cache = BLOCK_CACHE_WRITETHROUGH;
 	/* A cut while it is being opened is as good as any. */
 	if (block_open(&c->disk, &how, NULL))
 		_exit(mode == CRASH_KILL ? 2 : 0);
