@@ -81,6 +81,18 @@ static void fix_run_all(struct fix *f)
 		assert_int_equal(atomic_load(&f->slot[i].result), 0);
 }
 
+static void assert_counted(struct block_queue *q)
+{
+	struct block_queue_stats s;
+
+	block_queue_stats(q, &s);
+	assert_int_equal(s.ops[BLOCK_OP_READ], SLOTS);
+	assert_int_equal(s.ops[BLOCK_OP_WRITE], SLOTS);
+	assert_int_equal(s.read_bytes, SLOTS * SLOT);
+	assert_int_equal(s.written_bytes, SLOTS * SLOT);
+	assert_int_equal(s.at_once + s.ring + s.pool, 2 * SLOTS);
+}
+
 static void all_at_once(enum block_cache cache, unsigned flags)
 {
 	struct fix f;
@@ -101,6 +113,7 @@ static void all_at_once(enum block_cache cache, unsigned flags)
 		for (unsigned n = 0; n < SLOT; n++)
 			assert_int_equal(f.slot[i].buf[n],
 					 (uint8_t)(PATTERN + i));
+	assert_counted(f.q);
 	fix_close(&f);
 }
 

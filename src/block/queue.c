@@ -108,30 +108,64 @@ void queue_to_pool(struct block_queue *q, struct block_request *r)
 
 /* --- What devices call ---------------------------------------------------- */
 
+static void queue_count(uint64_t *counter, uint64_t n)
+{
+	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+static void queue_count_request(struct block_queue *q,
+				const struct block_request *r)
+{
+	queue_count(&q->stats.ops[r->op], 1);
+	if (r->op == BLOCK_OP_READ)
+		queue_count(&q->stats.read_bytes, r->length);
+	if (r->op == BLOCK_OP_WRITE)
+		queue_count(&q->stats.written_bytes, r->length);
+}
+
+/* True: the ring has it, and is to be kicked. */
+static bool queue_submit(struct block_queue *q, struct block_request *r)
+{
+	int rc;
+
+	r->queue = q;
+	queue_count_request(q, r);
+	rc = queue_try_now(q, r);
+	if (rc != -EAGAIN) {
+		queue_count(&q->stats.at_once, 1);
+		r->done(r, rc);
+		return false;
+	}
+	pthread_mutex_lock(&q->lock);
+	q->in_flight++;
+	pthread_mutex_unlock(&q->lock);
+	if (ring_add(q, r)) {
+		queue_count(&q->stats.ring, 1);
+		return true;
+	}
+	queue_count(&q->stats.pool, 1);
+	queue_to_pool(q, r);
+	return false;
+}
+
 void block_submit_many(struct block_queue *q, struct block_request **r,
 		       unsigned count)
 {
 	bool kick = false;
 
-	for (unsigned i = 0; i < count; i++) {
-		int rc;
-
-		r[i]->queue = q;
-		rc = queue_try_now(q, r[i]);
-		if (rc != -EAGAIN) {
-			r[i]->done(r[i], rc);
-			continue;
-		}
-		pthread_mutex_lock(&q->lock);
-		q->in_flight++;
-		pthread_mutex_unlock(&q->lock);
-		if (ring_add(q, r[i]))
-			kick = true;
-		else
-			queue_to_pool(q, r[i]);
-	}
+	for (unsigned i = 0; i < count; i++)
+		kick |= queue_submit(q, r[i]);
 	if (kick)
 		ring_kick(q);
+}
+
+void block_queue_stats(struct block_queue *q, struct block_queue_stats *out)
+{
+	const uint64_t *from = (const uint64_t *)&q->stats;
+	uint64_t *to = (uint64_t *)out;
+
+	for (size_t i = 0; i < sizeof(*out) / sizeof(*to); i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
 }
 
 void block_submit(struct block_queue *q, struct block_request *r)

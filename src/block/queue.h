@@ -52,4 +52,12 @@ void block_submit_many(struct block_queue *q, struct block_request **r,
 /* Returns when nothing is in flight. */
 void block_queue_drain(struct block_queue *q);
 
+/* What was submitted so far, and which way it went.  Any thread. */
+struct block_queue_stats {
+	uint64_t ops[BLOCK_OP_ZERO + 1]; /* by enum block_op */
+	uint64_t read_bytes, written_bytes;
+	uint64_t at_once, ring, pool;
+};
+void block_queue_stats(struct block_queue *q, struct block_queue_stats *out);
+
 #endif

@@ -20,6 +20,7 @@ struct queue_ring {
 
 struct block_queue {
 	struct block *b;
+	struct block_queue_stats stats; /* changed atomically */
 	struct queue_ring ring;
 	pthread_mutex_t lock;
 	pthread_cond_t work, idle;

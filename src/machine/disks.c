@@ -170,6 +170,33 @@ void disks_remove(struct disks *d, void *device)
 	pthread_mutex_unlock(&d->trying);
 }
 
+static json_t *disks_entry_stats(struct disks_entry *e)
+{
+	struct block_queue_stats s;
+
+	e->stats(e->device, &s);
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			 "file", e->path, "reads",
+			 (json_int_t)s.ops[BLOCK_OP_READ], "read_bytes",
+			 (json_int_t)s.read_bytes, "writes",
+			 (json_int_t)s.ops[BLOCK_OP_WRITE], "written_bytes",
+			 (json_int_t)s.written_bytes, "flushes",
+			 (json_int_t)s.ops[BLOCK_OP_FLUSH], "at_once",
+			 (json_int_t)s.at_once, "io_uring", (json_int_t)s.ring,
+			 "threads", (json_int_t)s.pool);
+}
+
+json_t *disks_stats(struct disks *d)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < VM_DISKS_MAX; i++)
+		if (d->entry[i].stats)
+			json_array_append_new(array,
+					      disks_entry_stats(&d->entry[i]));
+	return array;
+}
+
 void disks_hold(struct disks *d)
 {
 	pthread_mutex_lock(&d->trying);

@@ -5,9 +5,10 @@
 #ifndef HOSTEL_MACHINE_DISKS_H
 #define HOSTEL_MACHINE_DISKS_H
 
+#include <jansson.h>
 #include <pthread.h>
 
-#include "block/block.h"
+#include "block/queue.h"
 #include "dev/dev.h"
 #include "machine/config.h"
 
@@ -34,6 +35,8 @@ struct disks_entry {
 	 * kept once more.  Set before the guest runs.
 	 */
 	unsigned (*retry)(void *device);
+	/* May be NULL. */
+	void (*stats)(void *device, struct block_queue_stats *out);
 	void *device;
 };
 
@@ -60,6 +63,8 @@ void disks_remove(struct disks *d, void *device);
  */
 void disks_hold(struct disks *d);
 void disks_release(struct disks *d);
+/* For --stats: an array, an object a disk.  With vCPUs stopped. */
+json_t *disks_stats(struct disks *d);
 /* The image that wants room on the host; NULL: none.  Any thread. */
 const char *disks_full(struct disks *d);
 /* Try again now.  False: no disk is full.  Any thread. */

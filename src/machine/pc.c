@@ -317,6 +317,11 @@ static unsigned pc_retry_disk(void *device)
 	return virtio_blk_retry(device);
 }
 
+static void pc_stat_disk(void *device, struct block_queue_stats *out)
+{
+	virtio_blk_stats(device, out);
+}
+
 static int pc_disk(struct vm *vm, struct pc *pc, const struct vm_disk *disk,
 		   struct err *err)
 {
@@ -341,6 +346,7 @@ static int pc_disk(struct vm *vm, struct pc *pc, const struct vm_disk *disk,
 	if (ret < 0)
 		return ret;
 	entry->retry = pc_retry_disk;
+	entry->stats = pc_stat_disk;
 	entry->device = vd;
 	ret = pc_plug_virtio(pc, vd, err);
 	if (ret == 0)
@@ -534,6 +540,11 @@ bool pc_resume_disks(struct vm *vm)
 const char *pc_full_disk(struct vm *vm)
 {
 	return disks_full(&vm->pc->disks);
+}
+
+json_t *pc_disk_stats(struct vm *vm)
+{
+	return disks_stats(&vm->pc->disks);
 }
 
 void pc_hold_disks(struct vm *vm)

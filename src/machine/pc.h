@@ -6,6 +6,8 @@
 #ifndef HOSTEL_MACHINE_PC_H
 #define HOSTEL_MACHINE_PC_H
 
+#include <jansson.h>
+
 #include "base/err.h"
 #include "base/walk.h"
 
@@ -36,6 +38,7 @@ void pc_power_button(struct vm *vm);
 bool pc_resume_disks(struct vm *vm);
 /* The image for which the host has no room; NULL: the guest goes on. */
 const char *pc_full_disk(struct vm *vm);
+json_t *pc_disk_stats(struct vm *vm);
 /* Around saving: no disk changes by itself.  The same thread does both. */
 void pc_hold_disks(struct vm *vm);
 void pc_release_disks(struct vm *vm);

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <sys/resource.h>
 
+#include "machine/pc.h"
 #include "machine/run.h"
 
 static const struct {
@@ -102,6 +103,8 @@ void vm_print_stats(struct vm *vm, FILE *f)
 	json_object_set_new(j, "cpu_seconds", json_real(cpu));
 	stats_engine(j, &s, cpu > 0 ? cpu : 1);
 	json_object_set_new(j, "exits", stats_exits_json(vm));
+	if (vm->config.disk_count)
+		json_object_set_new(j, "disks", pc_disk_stats(vm));
 	json_object_set_new(j, "memory_touched",
 			    json_integer(mem_touched_bytes(vm->env.mem)));
 	json_dumpf(j, f, JSON_COMPACT | JSON_REAL_PRECISION(6));

@@ -446,6 +446,11 @@ unsigned virtio_blk_retry(struct virtio_dev *vd)
 	return blk_count_parked(blk);
 }
 
+void virtio_blk_stats(struct virtio_dev *vd, struct block_queue_stats *out)
+{
+	block_queue_stats(((struct blk *)vd)->io, out);
+}
+
 struct block *virtio_blk_disk(struct virtio_dev *vd)
 {
 	return ((struct blk *)vd)->disk;

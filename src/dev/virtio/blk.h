@@ -11,7 +11,7 @@
 #ifndef HOSTEL_DEV_VIRTIO_BLK_H
 #define HOSTEL_DEV_VIRTIO_BLK_H
 
-#include "block/block.h"
+#include "block/queue.h"
 #include "dev/virtio/virtio.h"
 
 #define VIRTIO_BLK_QUEUES_MAX 16
@@ -36,6 +36,8 @@ int virtio_blk_new(struct virtio_dev **out, struct dev_env *env,
  * many are kept again.  Not from a vCPU's thread.
  */
 unsigned virtio_blk_retry(struct virtio_dev *vd);
+/* What the guest asked for so far.  Any thread. */
+void virtio_blk_stats(struct virtio_dev *vd, struct block_queue_stats *out);
 /* The disk, which stays the device's. */
 struct block *virtio_blk_disk(struct virtio_dev *vd);
 
