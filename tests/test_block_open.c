@@ -172,6 +172,98 @@ static void sizes_that_cannot_be_are_refused(void **state)
 	assert_int_equal(block_create(&how, &err), -EINVAL);
 }
 
+static const char *link_name(unsigned i)
+{
+	static char name[2][16];
+
+	snprintf(name[i & 1], sizeof(name[0]), "l%u", i);
+	return name[i & 1];
+}
+
+/* l0 is raw, each of the others has the one before it as backing file. */
+static void make_chain(unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++) {
+		struct block_create how = { .path = bt_path(link_name(i)),
+					    .format = "qcow2",
+					    .backing = link_name(i - 1) };
+		struct err err;
+
+		how.backing_format = i == 1 ? "raw" : "qcow2";
+		if (block_create(&how, &err))
+			fail_msg("%s", err.msg);
+	}
+}
+
+static void a_chain_has_an_end(void **state)
+{
+	struct block_open how = { .format = "qcow2" };
+	struct block *b;
+
+	bt_create("l0", "raw", BT_MIB);
+	make_chain(1, BLOCK_CHAIN_MAX + 1);
+	how.path = bt_path(link_name(BLOCK_CHAIN_MAX));
+	b = bt_open(&how);
+	assert_int_equal(b->size, BT_MIB);
+	bt_assert_bytes(b, 0, BT_MIB, 0);
+	block_close(b);
+	make_chain(BLOCK_CHAIN_MAX + 1, BLOCK_CHAIN_MAX + 2);
+	how.path = bt_path(link_name(BLOCK_CHAIN_MAX + 1));
+	assert_non_null(strstr(bt_open_fails(&how, ELOOP), "64 backing"));
+}
+
+static void a_missing_backing_file_is_named(void **state)
+{
+	struct block_open how = { .format = "qcow2" };
+	const char *said;
+
+	bt_create("l0", "raw", BT_MIB);
+	make_chain(1, 2);
+	unlink(bt_path("l0"));
+	how.path = bt_path("l1");
+	said = bt_open_fails(&how, ENOENT);
+	assert_non_null(strstr(said, "backing file of"));
+	assert_non_null(strstr(said, "l0: No such file"));
+}
+
+static void a_loop_is_found_before_anything_is_locked(void **state)
+{
+	struct block_open how = { .format = "qcow2" };
+
+	bt_create("l0", "raw", BT_MIB);
+	make_chain(1, 3);
+	unlink(bt_path("l1"));
+	assert_int_equal(symlink("l2", bt_path("l1")), 0);
+	how.path = bt_path("l2");
+	assert_non_null(strstr(bt_open_fails(&how, ELOOP), "loop"));
+}
+
+/* Two guests may stand on one image, which nobody can write then. */
+static void a_backing_file_is_shared_and_kept(void **state)
+{
+	struct block_open top = { .format = "qcow2" };
+	struct block_open base = { .format = "raw" };
+	struct block_create other = { .format = "qcow2",
+				      .backing = "l0",
+				      .backing_format = "raw" };
+	struct block *a, *b;
+	struct err err;
+
+	bt_create("l0", "raw", BT_MIB);
+	make_chain(1, 2);
+	other.path = bt_path("o");
+	assert_int_equal(block_create(&other, &err), 0);
+	top.path = bt_path("l1");
+	a = bt_open(&top);
+	top.path = bt_path("o");
+	b = bt_open(&top);
+	base.path = bt_path("l0");
+	assert_non_null(strstr(bt_open_fails(&base, EBUSY), "in use"));
+	block_close(a);
+	block_close(b);
+	block_close(bt_open(&base));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, bt_setup, bt_teardown)
 
 int main(void)
@@ -187,6 +279,10 @@ int main(void)
 		T(create_replaces_only_when_told),
 		T(a_stopped_creation_leaves_nothing),
 		T(sizes_that_cannot_be_are_refused),
+		T(a_chain_has_an_end),
+		T(a_missing_backing_file_is_named),
+		T(a_loop_is_found_before_anything_is_locked),
+		T(a_backing_file_is_shared_and_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,21 @@
-/* fault.c - see fault.h. */
+/*
+ * fault.c - a filter that makes a disk go wrong: see fault.h for the rules.
+ *
+ * Theory of operation
+ *
+ * Each call first meets the rules (fault_meet): every rule that names its
+ * operation counts it, and may add a delay or answer with an error instead of
+ * the node below.  A torn write passes on its first sectors, then fails.
+ *
+ * With a "cut" rule changes are made one at a time, under the lock, each noted
+ * in the volatile cache (fault_cache.c) before it is made.  The cut comes after
+ * a change, so that this one may be lost or kept as well; the node is dead from
+ * then on.  What formats do to a file's length goes through a journal on real
+ * hosts: a resize counts as flushed.
+ *
+ * Nothing is ever done at once (BLOCK_NOWAIT) or around the filter
+ * (block_map() gives no descriptor), so a disk with faults is slow.
+ */
 #include "block/fault.h"
 
 #include <errno.h>

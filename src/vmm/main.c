@@ -204,7 +204,9 @@ static int vmm_run(struct vmm *vmm)
 /* The terminal's keys reach the whole foreground group; hostel decides. */
 static void vmm_ignore_signals(void)
 {
-	static const int ignored[] = { SIGINT, SIGQUIT, SIGHUP, SIGPIPE };
+	/* SIGXFSZ: a write past the host's limit is an error of that disk. */
+	static const int ignored[] = { SIGINT, SIGQUIT, SIGHUP, SIGPIPE,
+				       SIGXFSZ };
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);

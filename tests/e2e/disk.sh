@@ -81,8 +81,33 @@ run()
 	ok "the discarded space is back" is "$(tail -c +1048577 "$tmp/a" |
 		head -c 1048576 | tr -d '\0' | wc -c)" 0
 }
+limited()
+{
+	cat >"$tmp/slow" <<'END'
+centis()
+{
+	tr -d . </proc/uptime | cut -d' ' -f1 | sed 's/^0*\(.\)/\1/'
+}
+from=$(centis)
+dd if=/dev/vda of=/dev/null bs=64k count=32 iflag=direct 2>/dev/null
+echo "T bytes $(($(centis) - from))"
+from=$(centis)
+dd if=/dev/vdb of=/dev/null bs=512 count=60 iflag=direct 2>/dev/null
+echo "T ops $(($(centis) - from))"
+END
+	sh "$top/tools/initramfs.sh" add "$tmp/slow.initrd" "$tmp/initrd" \
+		"hostel/test=$tmp/slow" || exit 99
+	hostel --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/slow.initrd" \
+		--append "console=ttyS0 quiet hostel.script=test" \
+		--disk "$tmp/a,format=raw,bps=2M,bps_burst=512K" \
+		--disk "$tmp/c,format=raw,iops=50,iops_burst=10"
+	# 2 MiB less the burst and one request on credit; 50 operations.
+	ok "2 MiB at 2 MiB/s: $(value bytes)" test "$(value bytes)" -ge 68
+	ok "60 reads at 50/s: $(value ops)" test "$(value ops)" -ge 95
+}
 run writeback "write back"
 run writethrough "write through"
 run none "write back"
 run unsafe "write back"
+limited
 finish
