@@ -1,7 +1,7 @@
 #!/bin/sh
 # imports.sh - fails on an include that goes up.
 #
-# base <- {mem, block, net} <- {cpu, dev} <- machine <- state <- vmm
+# base <- {mem, block, net} <- {cpu, dev} <- {machine, image} <- state <- vmm
 #	<- {daemon, cli}
 #
 # A directory may include itself and any of a lower rank, but no sibling.
@@ -14,7 +14,7 @@ BEGIN {
 	rank["base"] = 0; rank["mem"] = 1
 	rank["block"] = rank["net"] = 1
 	rank["cpu"] = rank["dev"] = 2
-	rank["machine"] = 3; rank["state"] = 4; rank["vmm"] = 5
+	rank["machine"] = rank["image"] = 3; rank["state"] = 4; rank["vmm"] = 5
 	rank["daemon"] = rank["cli"] = 6
 }
 {

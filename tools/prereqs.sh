@@ -10,7 +10,7 @@ set -eu
 packages="gcc libc6-dev make meson ninja-build pkg-config busybox-static
 	libjansson-dev libcmocka-dev libzydis-dev libzstd-dev liblz4-dev
 	liblzma-dev zlib1g-dev libbz2-dev libslirp-dev liburing-dev
-	libarchive-dev libseccomp-dev libpng-dev ca-certificates $*"
+	libarchive-dev libssl-dev libseccomp-dev libpng-dev ca-certificates $*"
 
 prereqs_missing()
 {

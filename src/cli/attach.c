@@ -362,6 +362,7 @@ static int attach_result(struct attach *a, int wait_status, struct err *err)
 	if (stats)
 		fprintf(stderr, "%s%s", stats,
 			stats[strcspn(stats, "\n")] ? "" : "\n");
+	a->vm->reset = json_is_true(json_object_get(a->end, "reset"));
 	*err = a->why;
 	if (!status)
 		return attach_vanished(a, wait_status, err);
@@ -394,5 +395,8 @@ int attach_run(struct launch *l, const struct vm_config *config,
 		;
 	status = attach_result(&a, wait_status, err);
 	json_decref(a.end);
+	close(a.signals);
+	if (a.out != STDOUT_FILENO)
+		close(a.out);
 	return status;
 }

@@ -19,6 +19,11 @@ cli_verb_fn cli_ctl;
 /* ctl_file.c: what they write into files. */
 cli_verb_fn cli_save;
 cli_verb_fn cli_screenshot;
+cli_verb_fn cli_image;
+cli_verb_fn cli_start;
+cli_verb_fn cli_rm;
+cli_verb_fn cli_ssh;
+cli_verb_fn cli_cp;
 cli_verb_fn cli_version;
 cli_verb_fn cli_help;
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/guest.h"
 #include "cli/opts.h"
 #include "vmm/monitor.h"
 
@@ -61,7 +62,8 @@ int cli_list(int argc, char **argv)
 	int n;
 
 	if (argc > 1) {
-		puts("Usage: hostel list\n\nLists the named guests that run.");
+		puts("Usage: hostel list\n\nLists the named guests that run, "
+		     "and those of images that could\n(hostel start, rm).");
 		return 0;
 	}
 	n = monitor_list(&names, &err);
@@ -74,6 +76,7 @@ int cli_list(int argc, char **argv)
 		free(names[i]);
 	}
 	free(names);
+	guest_list_stopped();
 	return 0;
 }
 

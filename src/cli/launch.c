@@ -179,7 +179,7 @@ static int launch_fork(struct launch *l, int control[2], int console[2],
 		launch_child(control[1], console[1], config->name);
 	close(control[1]);
 	launch_close(console[1]);
-	*l = (struct launch){ pid, control[0], console[0] };
+	*l = (struct launch){ pid, control[0], console[0], false };
 	if (pid < 0)
 		return err_set(err, errno, "cannot start a process: %s",
 			       strerror(errno));

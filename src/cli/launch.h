@@ -4,6 +4,7 @@
 #ifndef HOSTEL_CLI_LAUNCH_H
 #define HOSTEL_CLI_LAUNCH_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -14,6 +15,7 @@ struct launch {
 	pid_t pid;
 	int control;
 	int console; /* stream socket, not blocking; -1: none */
+	bool reset;  /* by attach_run(): it ended where it would restart */
 };
 
 /*

@@ -98,8 +98,7 @@ static int opts_unknown(const char *arg, struct err *err)
 {
 	if (arg[0] == '-' && arg[1])
 		return err_set(err, EINVAL,
-			       "there is no option '%.64s'; try hostel run "
-			       "--help",
+			       "there is no option '%.64s'; --help shows them",
 			       arg);
 	return err_set(err, EINVAL,
 		       "'%.64s' is no option; give files by name, as in "
@@ -115,8 +114,8 @@ static int opts_later(const struct opt *o, const char *value, struct err *err)
 		       o->name, o->help);
 }
 
-int opts_parse(const struct opt *table, int argc, char **argv, json_t *out,
-	       struct err *err)
+int opts_parse_words(const struct opt *table, int argc, char **argv,
+		     json_t *out, json_t *words, struct err *err)
 {
 	for (int i = 1; i < argc; i++) {
 		struct opts_word w = opts_split(argv[i]);
@@ -125,6 +124,9 @@ int opts_parse(const struct opt *table, int argc, char **argv, json_t *out,
 
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return 1;
+		if (words && argv[i][0] != '-' && argv[i][0] &&
+		    !json_array_append_new(words, json_string(argv[i])))
+			continue;
 		if (!o)
 			return opts_unknown(argv[i], err);
 		if (!o->arg && o->kind == OPT_LATER)
@@ -145,6 +147,12 @@ int opts_parse(const struct opt *table, int argc, char **argv, json_t *out,
 			return rc;
 	}
 	return 0;
+}
+
+int opts_parse(const struct opt *table, int argc, char **argv, json_t *out,
+	       struct err *err)
+{
+	return opts_parse_words(table, argc, argv, out, NULL, err);
 }
 
 void opts_help(const struct opt *table, FILE *f)

@@ -41,6 +41,9 @@ struct opt {
  */
 int opts_parse(const struct opt *table, int argc, char **argv, json_t *out,
 	       struct err *err);
+/* The same where words beside the options mean something: an array of them. */
+int opts_parse_words(const struct opt *table, int argc, char **argv,
+		     json_t *out, json_t *words, struct err *err);
 void opts_help(const struct opt *table, FILE *f);
 
 #endif

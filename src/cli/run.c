@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/launch.h"
 #include "cli/opts.h"
+#include "cli/run_image.h"
 #include "machine/config.h"
 #include "state/state.h"
 #include "vmm/control.h"
@@ -65,16 +66,27 @@ static const struct opt run_opts[] = {
 	{ "p", "[ADDR:]PORT:PORT[/udp]", OPT_LIST,
 	  "a port of the host goes to one of the guest, by NAT" },
 	{ "v", NULL, OPT_LATER, RUN_LATER },
+	{ "rm", NULL, OPT_FLAG, "IMAGE: remove the guest when it has ended" },
+	{ "disk-size", "SIZE", OPT_STRING,
+	  "IMAGE: of the guest's disk (default: 10G)" },
+	{ "user-data", "FILE", OPT_STRING, "IMAGE: for cloud-init's seed" },
+	{ "meta-data", "FILE", OPT_STRING, "IMAGE: the same, added to ours" },
+	{ "ssh-key", "FILE", OPT_LIST, "IMAGE: public key that may log in" },
+	{ "ssh-port", "PORT", OPT_COUNT,
+	  "IMAGE: of this host, for hostel ssh (default: a free one)" },
 	{ NULL, NULL, OPT_FLAG, NULL },
 };
 
 static int run_help(void)
 {
-	puts("Usage: hostel run --kernel FILE [OPTION]...\n"
+	puts("Usage: hostel run IMAGE [OPTION]...\n"
+	     "       hostel run --kernel FILE [OPTION]...\n"
 	     "       hostel run [--firmware bios|uefi] --disk FILE "
 	     "[OPTION]...\n\n"
 	     "Runs a guest in the foreground: its first serial port is this\n"
-	     "terminal, Ctrl-] ends it.\n");
+	     "terminal, Ctrl-] ends it.  IMAGE is one of the store, as\n"
+	     "debian:12, which is built or pulled if it is not there; the\n"
+	     "guest made of it stays (hostel list, start, rm).\n");
 	opts_help(run_opts, stdout);
 	puts("\nExit status: 0 the guest powered off; (v << 1) | 1 it wrote v\n"
 	     "to port 0xf4; 123 it crashed (--no-reboot); 124 --timeout\n"
@@ -153,25 +165,29 @@ static int run_take_saved(json_t *options, struct err *err)
 	return 0;
 }
 
-/* 1: help was asked for. */
-static int run_configure(int argc, char **argv, struct vm_config *config,
-			 struct err *err)
+static int run_config(const json_t *options, struct vm_config *config,
+		      struct err *err)
 {
-	json_t *options = json_object();
-	int rc = opts_parse(run_opts, argc, argv, options, err);
+	json_t *own = json_copy((json_t *)options);
+	const char *key;
+	json_t *value;
+	void *next;
+	int rc;
 
-	if (!rc)
-		rc = run_take_saved(options, err);
-	if (!rc && !json_object_get(options, "append"))
-		json_object_set_new(options, "append",
+	json_object_foreach_safe(own, next, key,
+				 value) if (run_image_option(key))
+		json_object_del(own, key);
+	rc = run_take_saved(own, err);
+	if (!rc && !json_object_get(own, "append"))
+		json_object_set_new(own, "append",
 				    json_string("console=ttyS0"));
 	if (!rc)
-		rc = vm_config_from_json(config, options, err);
-	json_decref(options);
+		rc = vm_config_from_json(config, own, err);
+	json_decref(own);
 	return rc ? rc : run_check(config, err);
 }
 
-static int run_start(const struct vm_config *config)
+static int run_start(const struct vm_config *config, bool *reset)
 {
 	struct err err = { "" };
 	struct launch launch;
@@ -182,22 +198,80 @@ static int run_start(const struct vm_config *config)
 	status = attach_run(&launch, config, &err);
 	if (config->name)
 		monitor_sweep(config->name); /* if hostel-vm could not */
+	*reset = launch.reset;
 	if (err.msg[0])
 		cli_fail(&err);
 	return status;
 }
 
-int cli_run(int argc, char **argv)
+int run_guest(const json_t *options, bool *reset)
 {
 	struct vm_config config;
 	struct err err;
-	int rc, status;
+	int status;
 
+	*reset = false;
 	vm_config_init(&config);
-	rc = run_configure(argc, argv, &config, &err);
-	if (rc == 1)
-		return run_help();
-	status = rc ? cli_fail(&err) : run_start(&config);
+	if (run_config(options, &config, &err))
+		status = cli_fail(&err);
+	else
+		status = run_start(&config, reset);
 	vm_config_free(&config);
 	return status;
+}
+
+/* Options that mean nothing without an image are refused, not forgotten. */
+static int run_plain(const json_t *options)
+{
+	struct err err;
+	const char *key;
+	json_t *value;
+	bool reset;
+
+	json_object_foreach((json_t *)options, key,
+			    value) if (run_image_option(key))
+	{
+		err_set(&err, EINVAL,
+			"--%s goes with an image: hostel run IMAGE", key);
+		return cli_fail(&err);
+	}
+	return run_guest(options, &reset);
+}
+
+static int run_verb(int argc, char **argv, bool start)
+{
+	json_t *options = json_object(), *words = json_array();
+	struct err err;
+	int status, rc = opts_parse_words(run_opts, argc, argv, options, words,
+					  &err);
+	const char *word = json_string_value(json_array_get(words, 0));
+
+	if (!rc && json_array_size(words) > 1)
+		rc = err_set(&err, EINVAL,
+			     "'%.64s' is one word too many: one image, and "
+			     "files by name, as in --kernel FILE",
+			     json_string_value(json_array_get(words, 1)));
+	if (!rc && start && !word)
+		rc = err_set(&err, EINVAL, "usage: hostel start NAME");
+	if (rc == 1)
+		status = run_help();
+	else if (rc)
+		status = cli_fail(&err);
+	else if (start)
+		status = run_instance(word, options);
+	else
+		status = word ? run_image(word, options) : run_plain(options);
+	json_decref(words);
+	json_decref(options);
+	return status;
+}
+
+int cli_run(int argc, char **argv)
+{
+	return run_verb(argc, argv, false);
+}
+
+int cli_start(int argc, char **argv)
+{
+	return run_verb(argc, argv, true);
 }

@@ -8,7 +8,8 @@
  *	hostel-vm -> hostel	{"end": {...}}		last, once
  *
  * "end" holds "status" (hostel's exit status), "error" (the sentence; absent:
- * none) and "stats" (a line to print; absent: none).  hostel-vm sends it after
+ * none), "stats" (a line to print; absent: none) and "reset" (true: it ended
+ * where without no-reboot it would start again).  hostel-vm sends it after
  * the console's last byte.  End of file on the socket means that the other
  * side is gone: hostel-vm then ends at once.
  *

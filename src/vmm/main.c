@@ -34,7 +34,8 @@ struct vmm {
 };
 
 /* "end" is the last word: sent once, by the thread that then exits. */
-static void vmm_send_end(int status, const char *error, const char *stats)
+static void vmm_send_end(int status, const char *error, const char *stats,
+			 bool reset)
 {
 	json_t *end = json_object();
 	json_t *j = json_object();
@@ -44,6 +45,8 @@ static void vmm_send_end(int status, const char *error, const char *stats)
 		json_object_set_new(end, "error", json_string(error));
 	if (stats && *stats)
 		json_object_set_new(end, "stats", json_string(stats));
+	if (reset)
+		json_object_set_new(end, "reset", json_true());
 	json_object_set_new(j, "end", end);
 	/* If it cannot be sent nobody is there to hear of it. */
 	control_send(CONTROL_FD, j, NULL);
@@ -51,7 +54,7 @@ static void vmm_send_end(int status, const char *error, const char *stats)
 
 static int vmm_fail(const struct err *err)
 {
-	vmm_send_end(CONTROL_STATUS_ERROR, err->msg, NULL);
+	vmm_send_end(CONTROL_STATUS_ERROR, err->msg, NULL, false);
 	return CONTROL_STATUS_ERROR;
 }
 
@@ -63,7 +66,7 @@ static void vmm_stop(struct vmm *vmm, const json_t *status)
 
 	pthread_mutex_lock(&vmm->lock);
 	if (!vmm->vm) { /* still loading, or already ending */
-		vmm_send_end(v, NULL, NULL);
+		vmm_send_end(v, NULL, NULL, false);
 		_exit(0);
 	}
 	vm_end(vmm->vm, VM_END_STOPPED, v);
@@ -172,6 +175,7 @@ static int vmm_run(struct vmm *vmm)
 	char *stats = NULL;
 	int status = CONTROL_STATUS_ERROR;
 	bool want_stats = vmm->config.stats;
+	enum vm_end end;
 	bool failed;
 
 	if (vmm_build(vmm, &vm, &monitor, &err))
@@ -182,7 +186,8 @@ static int vmm_run(struct vmm *vmm)
 	vmm->vm = vm;
 	pthread_mutex_unlock(&vmm->lock);
 
-	failed = vm_run(vm, &status, &err) == VM_END_ERROR;
+	end = vm_run(vm, &status, &err);
+	failed = end == VM_END_ERROR;
 	/* What the guest showed last is still there. */
 	if (vm->config.screenshot && !failed)
 		failed = screenshot_file(vm, vm->config.screenshot, &err) < 0;
@@ -196,7 +201,8 @@ static int vmm_run(struct vmm *vmm)
 	pthread_mutex_lock(&vmm->lock);
 	vmm->vm = NULL;
 	vm_free(vm);
-	vmm_send_end(status, failed ? err.msg : NULL, stats);
+	vmm_send_end(status, failed ? err.msg : NULL, stats,
+		     end == VM_END_RESET);
 	free(stats);
 	_exit(0);
 }
