@@ -392,12 +392,27 @@ static int pc_nics(struct vm *vm, struct pc *pc, struct err *err)
 	return ret;
 }
 
+/* Ports go in the order that sata.h has. */
+static void pc_sata_order(const struct vm_config *c, struct bootorder *boot)
+{
+	unsigned port = 0;
+
+	for (unsigned i = 0; i < c->disk_count; i++)
+		if (disks_on_bus(&c->disks[i], "ahci"))
+			bootorder_ahci(boot, BOOTORDER_DISK, AHCI_SLOT,
+				       AHCI_FUNC, port++);
+	if (c->cdrom)
+		bootorder_ahci(boot, BOOTORDER_CDROM, AHCI_SLOT, AHCI_FUNC,
+			       port);
+}
+
 static int pc_sata(struct vm *vm, struct pc *pc, struct err *err)
 {
 	struct ahci *ahci = NULL;
 	int ret = sata_new(&ahci, vm, pc->pci, &pc->disks, err);
 
 	pc_add(&pc->plugged, ahci);
+	pc_sata_order(&vm->config, &pc->boot);
 	return ret;
 }
 

@@ -187,6 +187,13 @@ void *mem_host(struct mem *m, uint64_t gpa, uint64_t len)
 	return m->ram + p.offset;
 }
 
+uint64_t mem_run(struct mem *m, uint64_t gpa)
+{
+	struct mem_place p;
+
+	return mem_find(m, gpa, &p) && p.writable ? p.left : 0;
+}
+
 const void *mem_host_read(struct mem *m, uint64_t gpa, uint64_t len)
 {
 	struct mem_place p;

@@ -67,6 +67,8 @@ int mem_ram_fd(const struct mem *m);
 void *mem_host(struct mem *m, uint64_t gpa, uint64_t len);
 /* The way back, for a pointer that mem_host() gave (or into its range). */
 uint64_t mem_gpa(const struct mem *m, const void *host);
+/* How many bytes from gpa on mem_host() would give; 0: none. */
+uint64_t mem_run(struct mem *m, uint64_t gpa);
 /* Host bytes in use by touched guest pages. */
 uint64_t mem_touched_bytes(const struct mem *m);
 

@@ -2,9 +2,11 @@
 """grub.py - one disk, started by GRUB through SeaBIOS and through OVMF.
 
 The menu on the serial port, the kernel and its shell, a reboot that comes to
-the menu again, and an end by GRUB.  KERNELS: as lib.sh.
+the menu again, and an end by GRUB.  Then the same from a CD-ROM, behind a disk
+with nothing on it.  KERNELS: as lib.sh.
 """
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +47,40 @@ def through(firmware, disk):
     ok("%s: GRUB powers off" % firmware, guest.end(None) == 0)
 
 
+CD_CONFIG = """
+set timeout=3
+terminal_input console
+terminal_output console
+menuentry "Hostel test entry" {
+	echo "GRUB loads the kernel"
+	linux /vmlinuz console=ttyS0 panic=-1 quiet
+	initrd /initrd
+}
+"""
+
+
+def from_cdrom(tmp):
+    if not shutil.which("grub-mkrescue") or not shutil.which("xorriso"):
+        print("CD-ROM left out: grub-mkrescue or xorriso is not installed")
+        return
+    root, iso, blank = tmp + "/root", tmp + "/cd.iso", tmp + "/blank"
+    os.makedirs(root + "/boot/grub")
+    with open(root + "/boot/grub/grub.cfg", "w") as f:
+        f.write(CD_CONFIG)
+    with open(blank, "wb") as f:
+        f.truncate(8 << 20)
+    shutil.copy(KERNELS + "/vmlinuz-cloud-amd64", root + "/vmlinuz")
+    shutil.copy(KERNELS + "/initramfs.cpio.gz", root + "/initrd")
+    subprocess.run(["grub-mkrescue", "-o", iso, root], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for firmware, order in (("bios", "disk"), ("uefi", "cdrom,disk")):
+        guest = Guest("--firmware", firmware, "--cdrom", iso, "--disk", blank,
+                      "--boot", order)
+        boot(guest)
+        guest.type(b"poweroff -f\r")
+        ok("%s: from a CD-ROM" % firmware, guest.end(None) == 0)
+
+
 def main():
     with tempfile.TemporaryDirectory() as tmp:
         disk = tmp + "/disk"
@@ -58,6 +94,8 @@ def main():
         for firmware in ("bios", "uefi"):
             if not failures:
                 through(firmware, disk)
+        if not failures:
+            from_cdrom(tmp)
     sys.exit(1 if failures else 0)
 
 

@@ -176,12 +176,24 @@ static void cmd_complete(struct ahci_port *p, struct ahci_cmd *c)
 /* --- Fetching --------------------------------------------------------------
  */
 
-/* One PRD: dwords 0, 1 address, 3: bits 21..0 bytes - 1 (AHCI 4.2.3.3). */
-static int cmd_add_prd(struct ahci_cmd *c, const uint32_t *prd)
+/*
+ * One PRD: dwords 0, 1 address, 3: bits 21..0 bytes - 1 (AHCI 4.2.3.3).  What
+ * leaves RAM is cut off, and the list ends there (1): SeaBIOS gives commands
+ * without data 4 MiB from 0 on.
+ */
+static int cmd_add_prd(struct mem *mem, struct ahci_cmd *c, const uint32_t *prd)
 {
 	uint64_t gpa = ((uint64_t)prd[1] << 32 | prd[0]) & ~1ull;
+	uint64_t length = (prd[3] & CMD_PRD_BYTES & ~1u) + 2;
+	uint64_t run = mem_run(mem, gpa);
+	int rc;
 
-	return dma_add(&c->ata.dma, gpa, (prd[3] & CMD_PRD_BYTES & ~1u) + 2);
+	if (!run)
+		return -EFAULT;
+	if (length <= run)
+		return dma_add(&c->ata.dma, gpa, length);
+	rc = dma_add(&c->ata.dma, gpa, run);
+	return rc ? rc : 1;
 }
 
 static int cmd_fetch_prds(struct ahci_port *p, struct ahci_cmd *c,
@@ -197,9 +209,9 @@ static int cmd_fetch_prds(struct ahci_port *p, struct ahci_cmd *c,
 				  (size_t)n * CMD_PRD_SIZE);
 
 		for (unsigned k = 0; k < n && rc == 0; k++)
-			rc = cmd_add_prd(c, prd[k]);
-		if (rc < 0)
-			return rc;
+			rc = cmd_add_prd(p->hba->env->mem, c, prd[k]);
+		if (rc)
+			return rc < 0 ? rc : 0;
 	}
 	return 0;
 }
