@@ -92,7 +92,7 @@ from=$(centis)
 dd if=/dev/vda of=/dev/null bs=64k count=32 iflag=direct 2>/dev/null
 echo "T bytes $(($(centis) - from))"
 from=$(centis)
-dd if=/dev/vdb of=/dev/null bs=512 count=60 iflag=direct 2>/dev/null
+dd if=/dev/vdb of=/dev/null bs=4k count=60 iflag=direct 2>/dev/null
 echo "T ops $(($(centis) - from))"
 END
 	sh "$top/tools/initramfs.sh" add "$tmp/slow.initrd" "$tmp/initrd" \
