@@ -31,6 +31,7 @@ struct block_chain {
 const struct block_format *const block_formats[] = {
 	&block_raw,
 	&block_qcow2,
+	&block_vmdk,
 	NULL,
 };
 
