@@ -16,6 +16,8 @@ cli_verb_fn cli_doctor;
 cli_verb_fn cli_list;
 cli_verb_fn cli_stop;
 cli_verb_fn cli_ctl;
+/* ctl_device.c: their devices. */
+cli_verb_fn cli_balloon;
 /* ctl_file.c: what they write into files. */
 cli_verb_fn cli_save;
 cli_verb_fn cli_screenshot;

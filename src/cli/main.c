@@ -24,6 +24,7 @@ static const struct cli_verb cli_verbs[] = {
 	{ "pause", cli_ctl, "let a guest stand still" },
 	{ "resume", cli_ctl, "let it go on" },
 	{ "stats", cli_ctl, "print what a guest has cost so far" },
+	{ "balloon", cli_balloon, "set how much memory a guest may use" },
 	{ "save", cli_save, "write a guest into a file, and end it" },
 	{ "screenshot", cli_screenshot, "write a guest's screen into a file" },
 	{ "start", cli_start, "run a guest that was run before" },

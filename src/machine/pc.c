@@ -27,6 +27,7 @@
 #include "dev/pci/host.h"
 #include "dev/pci/lpc.h"
 #include "dev/vga/vga.h"
+#include "dev/virtio/balloon.h"
 #include "dev/virtio/blk.h"
 #include "dev/virtio/rng.h"
 #include "dev/virtio/virtio_net.h"
@@ -70,6 +71,7 @@ struct pc {
 	unsigned next_slot;  /* for what is plugged into the PCI bus */
 	struct dev *plugged; /* these, in order of creation */
 	int log_fd;          /* --firmware-log; -1: none */
+	struct virtio_dev *balloon;
 	struct disks disks;
 };
 
@@ -303,6 +305,13 @@ static int pc_rng(struct vm *vm, struct pc *pc, struct err *err)
 	return ret ? ret : pc_plug_virtio(pc, vd, err);
 }
 
+static int pc_new_balloon(struct vm *vm, struct pc *pc, struct err *err)
+{
+	int ret = virtio_balloon_new(&pc->balloon, &vm->env, err);
+
+	return ret ? ret : pc_plug_virtio(pc, pc->balloon, err);
+}
+
 /* As many queues as vCPUs may use at once; more cost memory only. */
 static unsigned pc_disk_queues(const struct vm *vm, const struct vm_disk *disk)
 {
@@ -454,6 +463,8 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 	if (ret == 0)
 		ret = pc_sata(vm, pc, err);
 	if (ret == 0)
+		ret = pc_new_balloon(vm, pc, err);
+	if (ret == 0)
 		ret = bootorder_finish(&pc->boot, vm->config.boot, pc->fw_cfg,
 				       err);
 	return ret;
@@ -570,6 +581,11 @@ void pc_hold_disks(struct vm *vm)
 void pc_release_disks(struct vm *vm)
 {
 	disks_release(&vm->pc->disks);
+}
+
+struct virtio_dev *pc_balloon(struct vm *vm)
+{
+	return vm->pc->balloon;
 }
 
 void pc_power_button(struct vm *vm)

@@ -14,6 +14,7 @@
 struct vm;
 struct acpi_pm;
 struct uart;
+struct virtio_dev;
 
 /*
  * Creates every device; vm->xm (with its vCPUs), vm->env and the console
@@ -33,6 +34,8 @@ struct vga;
 /* The display; NULL: there is none. */
 struct vga *pc_vga(struct vm *vm);
 
+/* The guest's memory balloon; every guest has one. */
+struct virtio_dev *pc_balloon(struct vm *vm);
 void pc_power_button(struct vm *vm);
 /* A disk of the host was full: try again.  False: none was.  Any thread. */
 bool pc_resume_disks(struct vm *vm);

@@ -295,6 +295,21 @@ int mem_zero(struct mem *m, uint64_t gpa, uint64_t len)
 	return 0;
 }
 
+int mem_drop(struct mem *m, uint64_t gpa, uint64_t len)
+{
+	struct mem_place p;
+
+	if (!len || (gpa | len) & MEM_PAGE_MASK)
+		return -EINVAL;
+	if (!mem_find(m, gpa, &p) || len > p.left || p.offset >= m->ram_bytes)
+		return -EFAULT;
+	if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      (off_t)p.offset, (off_t)len))
+		return -errno;
+	mem_written(m, gpa, len);
+	return 0;
+}
+
 void mem_set_code_hook(struct mem *m, mem_code_hook *hook, void *opaque)
 {
 	m->code_hook = hook;

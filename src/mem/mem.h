@@ -78,6 +78,12 @@ int mem_write(struct mem *m, uint64_t gpa, const void *buf, size_t len);
 int mem_zero(struct mem *m, uint64_t gpa, uint64_t len);
 
 /*
+ * Gives whole pages of RAM back to the host: they cost nothing until they are
+ * touched again, and are zero then.  -EINVAL: not whole pages; -EFAULT.
+ */
+int mem_drop(struct mem *m, uint64_t gpa, uint64_t len);
+
+/*
  * Per-page flags, one byte a RAM page, at mem_page_flags(m)[mem_page(m, gpa)].
  * Accessed with __atomic builtins from any vCPU thread.
  */
