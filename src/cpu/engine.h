@@ -41,6 +41,7 @@ enum vcpu_exit {
 struct engine_stats {
 	uint64_t insns;	       /* guest instructions retired; 0: not counted */
 	uint64_t blocks;       /* blocks decoded or translated */
+	uint64_t copied;       /* of them: taken from another address */
 	uint64_t invalidated;  /* blocks dropped because code was written */
 	uint64_t tlb_misses;
 	uint64_t page_walks;

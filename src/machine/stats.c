@@ -12,6 +12,7 @@ static const struct {
 	size_t offset;
 } stats_fields[] = {
 	{ "blocks", offsetof(struct engine_stats, blocks) },
+	{ "copied_blocks", offsetof(struct engine_stats, copied) },
 	{ "invalidated_blocks", offsetof(struct engine_stats, invalidated) },
 	{ "tlb_misses", offsetof(struct engine_stats, tlb_misses) },
 	{ "page_walks", offsetof(struct engine_stats, page_walks) },

@@ -207,6 +207,7 @@ struct xl_page *xl_page_get(struct xl *x, uint64_t linear, uint64_t gpa,
 			       .gpa = gpa,
 			       .mode = mode,
 			       .id = x->next_id++ << 12,
+			       .phys = phys,
 			       .next_hash = x->page_hash[i],
 			       .next_phys = phys->pages };
 	x->page_hash[i] = p;
@@ -248,7 +249,7 @@ void xl_add(struct xl *x, struct xl_block *b)
 	*slot = b;
 	b->next_page = b->page->blocks;
 	b->page->blocks = b;
-	phys_find(x, b->page->gpa)->granules |= granule_mask(b->offset, b->len);
+	b->page->phys->granules |= granule_mask(b->offset, b->len);
 	x->order[x->order_count++] = b;
 	x->blocks++;
 }
@@ -265,7 +266,7 @@ bool xl_add_note(struct xl *x, struct xl_block *b, struct xl_page *page,
 	note->noted_for = b;
 	note->next_page = page->blocks;
 	page->blocks = note;
-	phys_find(x, page->gpa)->granules |= granule_mask(0, len);
+	page->phys->granules |= granule_mask(0, len);
 	return true;
 }
 

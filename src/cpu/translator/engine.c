@@ -124,7 +124,10 @@ static struct xl_block *xl_make_block(struct xl *x, struct xl_page *page,
 {
 	const uint8_t *next_bytes = NULL;
 	struct xl_page *next = NULL;
+	struct xl_block *b = xl_clone(x, page, offset);
 
+	if (b)
+		return b;
 	/* The most that a block's instructions can span. */
 	if (offset + PLAN_INSNS * X86_INSN_MAX > MEM_PAGE_SIZE) {
 		next = xl_next_page(x, page, &next_bytes);
@@ -474,6 +477,7 @@ static void xl_stats(struct x86_cpu *cpu, struct engine_stats *out)
 	*out = (struct engine_stats){
 		.insns = cpu->insn_count,
 		.blocks = x->blocks,
+		.copied = x->copied,
 		.invalidated = x->invalidated,
 		.tlb_misses = cpu->tlb_miss_count,
 		.page_walks = cpu->page_walk_count,

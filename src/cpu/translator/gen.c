@@ -40,6 +40,55 @@ void gen_write(struct xl_gen *g, unsigned gpr, unsigned src)
 		asm_store(g->a, RM_GS(XL_GPR(gpr)), src);
 }
 
+/* --- What a copy of the block must change ----------------------------------
+ */
+
+static void gen_fix(struct xl_gen *g, enum xl_fix what, unsigned size)
+{
+	size_t at = (size_t)(asm_here(g->a) - size - g->b->host);
+
+	if (at > XL_FIX_AT || g->fix_count == XL_FIXES)
+		g->tied = true;
+	else
+		g->fix[g->fix_count++] = (uint16_t)(what << 14 | at);
+}
+
+/* The constant of an asm_mov_imm() just made; only the long form has room. */
+static void gen_fix_imm(struct xl_gen *g, enum xl_fix what, uint64_t v)
+{
+	if (v <= UINT32_MAX || (int64_t)v == (int32_t)v)
+		g->tied = true;
+	else
+		gen_fix(g, what, 8);
+}
+
+void gen_mov_linear(struct xl_gen *g, unsigned dst, uint64_t linear)
+{
+	asm_mov_imm(g->a, dst, linear);
+	gen_fix_imm(g, XL_FIX_LINEAR, linear);
+}
+
+static void gen_mov_ptr(struct xl_gen *g, enum xl_fix what, const void *p)
+{
+	asm_mov_imm(g->a, XL_T0, (uintptr_t)p);
+	gen_fix_imm(g, what, (uintptr_t)p);
+}
+
+/* Out of the block. */
+static void gen_glue_jmp(struct xl_gen *g, const uint8_t *target)
+{
+	asm_jmp(g->a, target);
+	gen_fix(g, XL_FIX_REL, 4);
+}
+
+static void gen_glue_call(struct xl_gen *g, const uint8_t *target)
+{
+	asm_call(g->a, target);
+	gen_fix(g, XL_FIX_REL, 4);
+}
+
+/* --- Addresses ------------------------------------------------------------ */
+
 /* A constant address; RIP-relative or absolute. */
 static bool gen_const_address(struct xl_gen *g, const struct x86_insn *insn,
 			      uint64_t *out)
@@ -52,8 +101,10 @@ static bool gen_const_address(struct xl_gen *g, const struct x86_insn *insn,
 		*out = (int64_t)insn->disp;
 	else
 		return false;
-	if (insn->addrsize == 4)
+	if (insn->addrsize == 4) {
 		*out = (uint32_t)*out;
+		g->tied = true; /* where it wraps depends on where it is */
+	}
 	return true;
 }
 
@@ -64,7 +115,10 @@ void gen_lea(struct xl_gen *g, const struct x86_insn *insn, unsigned dst)
 	uint64_t addr;
 
 	if (gen_const_address(g, insn, &addr)) {
-		asm_mov_imm(g->a, dst, addr);
+		if (insn->base == X86_REG_RIP)
+			gen_mov_linear(g, dst, addr);
+		else
+			asm_mov_imm(g->a, dst, addr);
 		return;
 	}
 	if (insn->base != X86_NO_REG)
@@ -164,10 +218,11 @@ static void gen_slow_miss(struct xl_gen *g, const struct xl_slow *s)
 
 	asm_mov_rr(g->a, XL_T0, s->ea);
 	asm_mov_imm(g->a, XL_CX, (uint32_t)s->kind << 16 | s->size);
-	asm_call(g->a, s->group ? glue->group_miss : glue->miss);
+	gen_glue_call(g, s->group ? glue->group_miss : glue->miss);
 	asm_jmp(g->a, s->back);
 	if (s->group) { /* for xl_light_single(): where to go on */
 		asm_u64(g->a, (uintptr_t)g->b);
+		gen_fix(g, XL_FIX_BLOCK, 8);
 		asm_u32(g->a, s->guest);
 	}
 }
@@ -208,7 +263,7 @@ static struct xl_rm gen_group_first(struct xl_gen *g,
 		gen_lea(g, &lowest, XL_T0);
 		ea = XL_T0;
 	} else if (at->base == H_NONE) {
-		asm_mov_imm(g->a, XL_T0, at->disp - up);
+		gen_mov_linear(g, XL_T0, at->disp - up);
 		ea = XL_T0;
 	} else if (at->disp != up) {
 		asm_lea(g->a, XL_T0,
@@ -238,9 +293,11 @@ static struct xl_rm gen_group_next(struct xl_gen *g,
 		return RM_SIB(XL_T0, XL_T1, 0, 0);
 	if (at->base != H_NONE)
 		return RM_SIB(at->base, XL_T1, 0, (int32_t)at->disp);
-	if (gen_fits32(at->disp))
+	if (gen_fits32(at->disp)) {
+		g->tied = true;
 		return RM_MEM(XL_T1, (int32_t)at->disp);
-	asm_mov_imm(g->a, XL_T0, at->disp);
+	}
+	gen_mov_linear(g, XL_T0, at->disp);
 	return RM_SIB(XL_T0, XL_T1, 0, 0);
 }
 
@@ -292,15 +349,15 @@ struct xl_rm gen_stack(struct xl_gen *g, unsigned base, int32_t disp,
 
 static void gen_slow_vec(struct xl_gen *g, const struct xl_slow *s)
 {
-	asm_call(g->a, g->x->glue.vec_load);
+	gen_glue_call(g, g->x->glue.vec_load);
 	asm_jmp(g->a, s->back);
 }
 
 static void gen_slow_link(struct xl_gen *g, const struct xl_slow *s)
 {
 	g->link[s->kind].unlinked = asm_here(g->a);
-	asm_mov_imm(g->a, XL_T0, (uintptr_t)&g->b->out[s->kind]);
-	asm_jmp(g->a, g->x->glue.link);
+	gen_mov_ptr(g, XL_FIX_BLOCK, &g->b->out[s->kind]);
+	gen_glue_jmp(g, g->x->glue.link);
 }
 
 void gen_poll(struct xl_gen *g, uint64_t rip)
@@ -320,14 +377,14 @@ void gen_poll(struct xl_gen *g, uint64_t rip)
 
 static void gen_slow_poll(struct xl_gen *g, const struct xl_slow *s)
 {
-	asm_mov_imm(g->a, XL_T0, g->page->linear + s->guest);
-	asm_jmp(g->a, g->x->glue.exit[XL_EXIT_RIP]);
+	gen_mov_linear(g, XL_T0, g->page->linear + s->guest);
+	gen_glue_jmp(g, g->x->glue.exit[XL_EXIT_RIP]);
 }
 
 static void gen_slow_insn(struct xl_gen *g, const struct xl_slow *s)
 {
-	asm_mov_imm(g->a, XL_T0, g->page->linear + s->guest);
-	asm_jmp(g->a, g->x->glue.exit[XL_EXIT_INSN]);
+	gen_mov_linear(g, XL_T0, g->page->linear + s->guest);
+	gen_glue_jmp(g, g->x->glue.exit[XL_EXIT_INSN]);
 }
 
 /* The flags of before are on the host's stack. */
@@ -366,10 +423,10 @@ static void gen_slow_parts(struct xl_gen *g)
 /* --- Leaving
  * ------------------------------------------------------------------ */
 
-void gen_exit(struct xl_gen *g, enum xl_exit why, uint64_t arg)
+void gen_exit(struct xl_gen *g, enum xl_exit why, uint64_t linear)
 {
-	asm_mov_imm(g->a, XL_T0, arg);
-	asm_jmp(g->a, g->x->glue.exit[why]);
+	gen_mov_linear(g, XL_T0, linear);
+	gen_glue_jmp(g, g->x->glue.exit[why]);
 	g->ended = true;
 }
 
@@ -413,7 +470,7 @@ static struct xl_rm gen_slot(struct xl_gen *g)
 	asm_load(a, XL_CX, RM_GS8(XL_T1, at));
 	asm_lea(a, XL_CX, RM_SIB(XL_CX, XL_T0, 0, 0));
 	hit = asm_jrcxz(a);
-	asm_call(a, g->x->glue.indirect[kind]);
+	gen_glue_call(g, g->x->glue.indirect[kind]);
 	asm_land8(a, hit);
 	return RM_GS8(XL_T1, at + 8);
 }
@@ -429,7 +486,7 @@ void gen_indirect(struct xl_gen *g, int32_t pop)
 	if (pop)
 		asm_lea(g->a, rsp, RM_MEM(rsp, pop));
 	if (g->x->lockstep)
-		asm_jmp(g->a, g->x->glue.exit[XL_EXIT_RIP]);
+		gen_glue_jmp(g, g->x->glue.exit[XL_EXIT_RIP]);
 	else
 		asm_op(g->a, OP(0, 0xff), 4, to);
 }
@@ -442,10 +499,10 @@ void gen_indirect_call(struct xl_gen *g)
 	if (!g->x->lockstep)
 		asm_load(g->a, XL_T0, gen_slot(g));
 	asm_store(g->a, word, XL_T0);
-	gen_push_const(g, g->next_rip);
+	gen_push_const(g, g->next_rip, true);
 	if (g->x->lockstep) {
 		asm_load(g->a, XL_T0, word);
-		asm_jmp(g->a, g->x->glue.exit[XL_EXIT_RIP]);
+		gen_glue_jmp(g, g->x->glue.exit[XL_EXIT_RIP]);
 	} else {
 		asm_op(g->a, OP(0, 0xff), 4, word);
 	}
@@ -462,7 +519,7 @@ void gen_indirect_call(struct xl_gen *g)
  * Ids are multiples of 4096 and pending is less, so no sum of differences
  * cancels.  check: T0 = block; jmp glue.
  */
-static void gen_entries(struct xl_gen *g)
+void gen_entries(struct xl_gen *g)
 {
 	unsigned kind = xl_code_kind(g->page->mode);
 	unsigned slot = g->page->linear >> 12 & (X86_CODE_SLOTS - 1);
@@ -553,9 +610,9 @@ static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 	xi->insn = *insn;
 	xi->rip = g->rip;
 	interp_select(&xi->insn);
-	asm_mov_imm(g->a, XL_T0, (uintptr_t)xi);
-	asm_jmp(g->a, gen_wants_parked(insn) ? g->x->glue.insn_parked
-					     : g->x->glue.insn);
+	gen_mov_ptr(g, XL_FIX_INSN, xi);
+	gen_glue_jmp(g, gen_wants_parked(insn) ? g->x->glue.insn_parked
+					       : g->x->glue.insn);
 	g->ended = true;
 	return true;
 }
@@ -606,6 +663,22 @@ static void gen_body(struct xl_gen *g)
 	}
 }
 
+/*
+ * Kernel code stays where it is: it is not worth the memory.  A block with
+ * bytes of another page depends on where that is mapped.
+ */
+static void gen_keep_fixes(struct xl_gen *g)
+{
+	size_t size = g->fix_count * sizeof(*g->fix);
+
+	if (g->tied || g->plan.crosses || !(g->page->mode & X86_MODE_USER))
+		return;
+	g->b->fix = xl_alloc(g->x, size ? size : 1);
+	g->b->fix_count = g->fix_count;
+	if (g->b->fix)
+		memcpy(g->b->fix, g->fix, size);
+}
+
 static bool gen_finish(struct xl_gen *g)
 {
 	struct xl *x = g->x;
@@ -620,12 +693,13 @@ static bool gen_finish(struct xl_gen *g)
 	memcpy(b->pcs, g->pcs, g->pc_count * sizeof(*b->pcs));
 	memcpy(b->out, g->link, b->link_count * sizeof(*b->out));
 	b->pc_count = g->pc_count;
+	gen_keep_fixes(g);
 	xl_add(x, b);
 	return true;
 }
 
 /* Jumps within the page whose targets exist already need no first time. */
-static void gen_link_now(struct xl *x, struct xl_block *b)
+void gen_link_now(struct xl *x, struct xl_block *b)
 {
 	const struct xl_page *p = b->page;
 	struct xl_block *to;
@@ -678,6 +752,8 @@ struct xl_block *xl_translate(struct xl *x, struct xl_page *page,
 	g->b->offset = offset;
 	g->b->host = asm_here(&x->a);
 	gen_entries(g);
+	g->fix_count = 0; /* a copy has entries of its own */
+	g->tied = false;
 	gen_body(g);
 	if (!gen_finish(g))
 		return NULL;

@@ -76,7 +76,7 @@ static bool flow_call_ind(struct xl_gen *g, const struct x86_insn *insn)
 
 static bool flow_call(struct xl_gen *g, const struct x86_insn *insn)
 {
-	gen_push_const(g, g->next_rip);
+	gen_push_const(g, g->next_rip, true);
 	gen_jump(g, flow_target(g, insn));
 	return true;
 }

@@ -60,15 +60,19 @@ static void int_add_rsp(struct xl_gen *g, int32_t n)
 	asm_lea(g->a, xl_map[X86_RSP], RM_MEM(xl_map[X86_RSP], n));
 }
 
-void gen_push_const(struct xl_gen *g, uint64_t value)
+void gen_push_const(struct xl_gen *g, uint64_t value, bool linear)
 {
 	struct xl_rm slot = int_push_slot(g);
 
 	if ((int64_t)value == (int32_t)value) {
 		asm_op(g->a, OPW(0, 0xc7), 0, slot);
 		asm_u32(g->a, value);
+		g->tied |= linear;
 	} else {
-		asm_mov_imm(g->a, XL_CX, value);
+		if (linear)
+			gen_mov_linear(g, XL_CX, value);
+		else
+			asm_mov_imm(g->a, XL_CX, value);
 		asm_store(g->a, slot, XL_CX);
 	}
 	int_add_rsp(g, -8);
@@ -82,7 +86,7 @@ static bool int_push(struct xl_gen *g, const struct x86_insn *insn)
 	if (insn->opsize != 8)
 		return false;
 	if (o->kind == X86_OPND_IMM) {
-		gen_push_const(g, insn->imm);
+		gen_push_const(g, insn->imm, false);
 		return true;
 	}
 	if (o->kind == X86_OPND_MEM) {

@@ -98,6 +98,19 @@ struct xl_pc {
 #define XL_PC_GROUP 0x8000 /* the check of a group */
 };
 
+/*
+ * What a copy of a block at another linear address must change (clone.c), as
+ * kind << 14 | offset from the block's host start.
+ */
+enum xl_fix {
+	XL_FIX_LINEAR, /* 64 bits: a linear address, relative to the page's */
+	XL_FIX_REL,    /* 32 bits: to the glue, relative to here */
+	XL_FIX_BLOCK,  /* 64 bits: into the block's record */
+	XL_FIX_INSN,   /* 64 bits: to a struct xl_insn */
+};
+#define XL_FIX_AT 0x3fff
+#define XL_FIXES  1024
+
 struct xl_block {
 	struct xl_page *page;
 	struct xl_block *next_hash, *next_page;
@@ -110,7 +123,9 @@ struct xl_block {
 	uint8_t *host;		/* rx: checked entry */
 	uint32_t host_len;
 	uint16_t poll, body;	/* entries, from host */
-	struct xl_pc *pcs;
+	struct xl_pc *pcs;	/* shared with copies, as fix is */
+	uint16_t *fix;		/* NULL: cannot be copied */
+	uint16_t fix_count;
 	struct xl_link *in;	/* jumps linked to here */
 	uint8_t link_count;
 	struct xl_link out[];
@@ -123,6 +138,7 @@ struct xl_page {
 	uint32_t id;		/* multiple of 4096 */
 	struct xl_block *blocks;
 	struct xl_page *next_hash;
+	struct xl_phys *phys;
 	struct xl_page *next_phys; /* others of the same physical page */
 };
 
@@ -198,10 +214,13 @@ struct xl_gen {
 	int t1_group;	    /* whose addend T1 holds; -1: none */
 	uint8_t groups_ready; /* bit i: word XL_GROUP + i is set */
 	const struct xl_page *next_page; /* for one that crosses; or NULL */
+	bool tied;	    /* to its linear address: cannot be copied */
 	unsigned slow_count;
 	unsigned pc_count;
+	unsigned fix_count;
 	struct xl_slow slow[3 * PLAN_INSNS];
 	struct xl_pc pcs[5 * PLAN_INSNS];
+	uint16_t fix[XL_FIXES];
 	struct xl_link link[XL_LINKS];
 	struct plan plan;
 };
@@ -229,7 +248,7 @@ struct xl {
 	bool has_avx;
 	struct lockstep *lockstep; /* NULL: not in lockstep */
 	struct interp_vcpu *part; /* for code that is not 64-bit; may be NULL */
-	uint64_t blocks, invalidated, flushes, exits[XL_EXITS], interpreted;
+	uint64_t blocks, copied, invalidated, flushes, exits[XL_EXITS], interpreted;
 	/* Notes from other vCPUs: guarded by note_lock. */
 	pthread_mutex_t note_lock;
 	struct xl_note {
@@ -329,6 +348,19 @@ struct xl_block *xl_translate(struct xl *x, struct xl_page *page,
 			      unsigned offset, const uint8_t *bytes,
 			      struct xl_page *next, const uint8_t *next_bytes);
 
+/* The entries of g->b, whose host is here (translating and copying). */
+void gen_entries(struct xl_gen *g);
+/* Links what a new block jumps to, where that is on its page and exists. */
+void gen_link_now(struct xl *x, struct xl_block *b);
+
+/* --- clone.c ------------------------------------------------------------------ */
+
+/*
+ * The block at page->linear + offset, copied from one that was made of the
+ * same bytes at another linear address; NULL: there is none, or no room.
+ */
+struct xl_block *xl_clone(struct xl *x, struct xl_page *page, unsigned offset);
+
 /* Host register of a guest register, or H_NONE: in memory. */
 extern const uint8_t xl_map[16];
 
@@ -373,7 +405,9 @@ bool gen_can_copy(const struct x86_insn *insn);
 bool gen_copy(struct xl_gen *g, const struct x86_insn *insn);
 /* Ends the block: jumps to linear `target`. */
 void gen_jump(struct xl_gen *g, uint64_t target);
-void gen_exit(struct xl_gen *g, enum xl_exit why, uint64_t arg);
+void gen_exit(struct xl_gen *g, enum xl_exit why, uint64_t linear);
+/* A linear address that moves with the block. */
+void gen_mov_linear(struct xl_gen *g, unsigned dst, uint64_t linear);
 /* The same with the rel32 of a conditional jump that was just emitted. */
 void gen_link_site(struct xl_gen *g, uint64_t target, uint8_t *site);
 /*
@@ -381,8 +415,8 @@ void gen_link_site(struct xl_gen *g, uint64_t target, uint8_t *site);
  */
 void gen_indirect(struct xl_gen *g, int32_t pop);
 void gen_indirect_call(struct xl_gen *g);
-/* Pushes a 64-bit constant on the guest's stack. */
-void gen_push_const(struct xl_gen *g, uint64_t value);
+/* Pushes a 64-bit constant (a linear address?) on the guest's stack. */
+void gen_push_const(struct xl_gen *g, uint64_t value, bool linear);
 struct xl_slow *gen_slow(struct xl_gen *g, uint8_t *site);
 
 #endif
