@@ -6,6 +6,7 @@
 #include <seccomp.h>
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "block/queue.h"
 #include "rng.h"
 
@@ -166,6 +167,27 @@ static void other_operations(void **state)
 	fix_close(&f);
 }
 
+/* A guest's end does not wait for a disk of one byte a second. */
+static void a_drain_hurries_limited_requests(void **state)
+{
+	struct block_open how = { .format = "raw",
+				  .throttle = { .bps = 1, .iops = 1 } };
+	uint64_t start = clock_mono_ns();
+	struct err err;
+	struct fix f;
+
+	memset(&f, 0, sizeof(f));
+	bt_create("d", "raw", SLOTS * (uint64_t)SLOT);
+	how.path = bt_path("d");
+	f.b = bt_open(&how);
+	assert_int_equal(block_queue_new(&f.q, f.b, &err), 0);
+	for (unsigned i = 0; i < SLOTS; i++)
+		slot_init(&f.slot[i], BLOCK_OP_WRITE, i * (uint64_t)SLOT, SLOT);
+	fix_run_all(&f);
+	assert_true(clock_mono_ns() - start < 20000000000);
+	fix_close(&f);
+}
+
 static void a_bad_range_is_refused(void **state)
 {
 	struct fix f;
@@ -245,9 +267,13 @@ static void no_io_uring(void)
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
-		T(page_cache),       T(direct_io),
-		T(stable_writes),    T(misaligned_direct_io),
-		T(other_operations), T(a_bad_range_is_refused),
+		T(page_cache),
+		T(direct_io),
+		T(stable_writes),
+		T(misaligned_direct_io),
+		T(other_operations),
+		T(a_drain_hurries_limited_requests),
+		T(a_bad_range_is_refused),
 		T(many_threads),
 	};
 

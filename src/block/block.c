@@ -157,6 +157,13 @@ int block_get_info(struct block *b, struct block_info *out)
 	return b->ops->info ? b->ops->info(b, out) : 0;
 }
 
+void block_hurry(struct block *b, bool on)
+{
+	for (; b; b = b->file)
+		if (b->ops->hurry)
+			b->ops->hurry(b, on);
+}
+
 void block_close(struct block *b)
 {
 	if (!b)

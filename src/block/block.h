@@ -152,6 +152,8 @@ struct block_ops {
 	 * -EOPNOTSUPP where the host cannot.
 	 */
 	int (*allocate)(struct block *b, uint64_t offset, uint64_t length);
+	/* See block_hurry(). */
+	void (*hurry)(struct block *b, bool on);
 	/* Flushes what it can, frees opaque; lower nodes are closed after. */
 	void (*close)(struct block *b);
 };
@@ -240,6 +242,11 @@ int block_map(struct block *b, uint64_t offset, uint64_t length, bool for_write,
 void block_map_done(struct block *b, const struct block_extent *e);
 int block_resize(struct block *b, uint64_t size, struct err *err);
 int block_allocate(struct block *b, uint64_t offset, uint64_t length);
+/*
+ * Somebody waits for what is in flight (a reset, the guest's end): calls that
+ * wait for their turn go on at once, until as many hurries ended.
+ */
+void block_hurry(struct block *b, bool on);
 /* out->backing and out->backing_format are the caller's. */
 int block_get_info(struct block *b, struct block_info *out);
 
@@ -259,9 +266,9 @@ struct block_create {
 	const char *backing; /* as the image shall name it; or NULL */
 	const char *backing_format;
 	enum block_prealloc prealloc;
-	uint32_t cluster_size; /* 0: the format's own choice */
-	const char *variant;   /* vmdk: "sparse", "stream", "flat";
-				* qcow2: "v2", "v3"; NULL: usual */
+	uint32_t cluster_size;   /* 0: the format's own choice */
+	const char *variant;     /* vmdk: "sparse", "stream", "flat";
+				  * qcow2: "v2", "v3"; NULL: usual */
 	const char *compression; /* qcow2: "zlib", "zstd"; NULL: zlib */
 	unsigned refcount_bits;  /* qcow2: 1..64; 0: 16 */
 	bool lazy_refcounts, compressed, force;

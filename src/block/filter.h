@@ -24,7 +24,8 @@ int filter_info(struct block *b, struct block_info *out);
 
 /*
  * Limits on bytes and operations a second.  A call that is too early sleeps
- * (with BLOCK_NOWAIT: -EAGAIN), in the order in which calls came.
+ * (with BLOCK_NOWAIT: -EAGAIN), in the order in which calls came, but while
+ * somebody hurries; what passed then is paid for by those that come later.
  */
 int throttle_push(struct block **b, const struct block_throttle *limits,
 		  struct err *err);

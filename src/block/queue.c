@@ -175,10 +175,12 @@ void block_submit(struct block_queue *q, struct block_request *r)
 
 void block_queue_drain(struct block_queue *q)
 {
+	block_hurry(q->b, true);
 	pthread_mutex_lock(&q->lock);
 	while (q->in_flight)
 		pthread_cond_wait(&q->idle, &q->lock);
 	pthread_mutex_unlock(&q->lock);
+	block_hurry(q->b, false);
 }
 
 int block_queue_new(struct block_queue **out, struct block *b, struct err *err)

@@ -24,7 +24,9 @@ struct bucket {
 };
 
 struct throttle {
-	pthread_mutex_t lock; /* guards the buckets */
+	pthread_mutex_t lock;   /* guards what follows */
+	pthread_cond_t hurried; /* hurry went up; on the monotonic clock */
+	unsigned hurry;
 	struct bucket bytes, ops;
 };
 
@@ -59,13 +61,14 @@ static void bucket_take(struct bucket *k, uint64_t now, uint64_t amount)
 	k->full_at += bucket_ns(amount, k->rate);
 }
 
-static void throttle_sleep(uint64_t until)
+/* With the lock held. */
+static void throttle_sleep(struct throttle *t, uint64_t until)
 {
 	struct timespec ts = { (time_t)(until / THROTTLE_S),
 			       (long)(until % THROTTLE_S) };
 
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) ==
-	       EINTR)
+	while (!t->hurry &&
+	       pthread_cond_timedwait(&t->hurried, &t->lock, &ts) != ETIMEDOUT)
 		;
 }
 
@@ -84,13 +87,10 @@ static int throttle_take(struct block *b, uint64_t bytes, unsigned flags)
 		bucket_take(&t->bytes, now, bytes);
 		bucket_take(&t->ops, now, 1);
 	}
+	if (early && !(flags & BLOCK_NOWAIT))
+		throttle_sleep(t, ready);
 	pthread_mutex_unlock(&t->lock);
-	if (!early)
-		return 0;
-	if (flags & BLOCK_NOWAIT)
-		return -EAGAIN;
-	throttle_sleep(ready);
-	return 0;
+	return early && flags & BLOCK_NOWAIT ? -EAGAIN : 0;
 }
 
 /* What was taken and could not be used: the call is made again. */
@@ -147,12 +147,30 @@ static int throttle_discard(struct block *b, uint64_t offset, uint64_t length)
 	return block_discard(b->file, offset, length);
 }
 
-static void throttle_close(struct block *b)
+static void throttle_hurry(struct block *b, bool on)
 {
 	struct throttle *t = b->opaque;
 
+	pthread_mutex_lock(&t->lock);
+	if (on) {
+		t->hurry++;
+		pthread_cond_broadcast(&t->hurried);
+	} else {
+		t->hurry--;
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
+static void throttle_free(struct throttle *t)
+{
+	pthread_cond_destroy(&t->hurried);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
+}
+
+static void throttle_close(struct block *b)
+{
+	throttle_free(b->opaque);
 }
 
 static const struct block_ops throttle_ops = {
@@ -166,23 +184,35 @@ static const struct block_ops throttle_ops = {
 	.map = filter_map,
 	.resize = filter_resize,
 	.info = filter_info,
+	.hurry = throttle_hurry,
 	.close = throttle_close,
 };
+
+static struct throttle *throttle_new(const struct block_throttle *limits)
+{
+	struct throttle *t = calloc(1, sizeof(*t));
+	pthread_condattr_t attr;
+
+	if (!t)
+		return NULL;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->hurried, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&t->lock, NULL);
+	bucket_init(&t->bytes, limits->bps, limits->bps_burst);
+	bucket_init(&t->ops, limits->iops, limits->iops_burst);
+	return t;
+}
 
 int throttle_push(struct block **b, const struct block_throttle *limits,
 		  struct err *err)
 {
-	struct throttle *t = calloc(1, sizeof(*t));
+	struct throttle *t = throttle_new(limits);
 
-	if (!t)
-		return err_set(err, ENOMEM, "out of memory");
-	pthread_mutex_init(&t->lock, NULL);
-	bucket_init(&t->bytes, limits->bps, limits->bps_burst);
-	bucket_init(&t->ops, limits->iops, limits->iops_burst);
-	if (filter_push(b, &throttle_ops, t)) {
-		pthread_mutex_destroy(&t->lock);
-		free(t);
-		return err_set(err, ENOMEM, "out of memory");
-	}
-	return 0;
+	if (t && !filter_push(b, &throttle_ops, t))
+		return 0;
+	if (t)
+		throttle_free(t);
+	return err_set(err, ENOMEM, "out of memory");
 }
