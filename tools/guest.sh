@@ -94,7 +94,7 @@ guest_initramfs()
 guest_modules="virtio_pci virtio_mmio virtio_blk virtio_net virtio-rng
 	virtio_console virtio_balloon virtio_scsi virtio_input
 	vmw_vsock_virtio_transport 9pnet_virtio 9p virtiofs
-	ahci ata_piix sd_mod sr_mod e1000 e1000e psmouse evdev
+	ahci ata_piix 8021q sd_mod sr_mod e1000 e1000e psmouse evdev
 	ext4 crc32c_generic crc32c-intel isofs vfat nls_cp437 nls_iso8859-1
 	nls_ascii overlay squashfs loop"
 
