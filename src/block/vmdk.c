@@ -206,8 +206,11 @@ static int vmdk_mark(struct vmdk *v, bool unclean)
 	int rc = 0;
 
 	for (unsigned i = 0; i < v->extents && rc == 0; i++)
-		if (v->extent[i].sparse && v->extent[i].writable)
+		if (v->extent[i].sparse && v->extent[i].writable) {
 			rc = vmdk_sparse_mark(v->extent[i].sparse, unclean);
+			if (rc == 0 && !unclean)
+				rc = vmdk_sparse_pad(v->extent[i].sparse);
+		}
 	return rc;
 }
 

@@ -147,6 +147,8 @@ int vmdk_sparse_write_new(struct vmdk_sparse *s, struct block *backing,
 			  uint64_t base, const struct iovec *iov, int iovcnt,
 			  uint64_t offset, uint64_t length, uint64_t *done);
 int vmdk_sparse_flush(struct vmdk_sparse *s);
+/* Before it is closed: some readers want the last grain whole. */
+int vmdk_sparse_pad(struct vmdk_sparse *s);
 /* Writes the header's unclean byte. */
 int vmdk_sparse_mark(struct vmdk_sparse *s, bool unclean);
 /* Table n, read if need be.  With the lock held. */

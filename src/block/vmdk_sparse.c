@@ -247,11 +247,14 @@ int vmdk_sparse_mark(struct vmdk_sparse *s, bool unclean)
 /* --- Tables ----------------------------------------------------------------
  */
 
-/* False: the table would be outside the file, or in its header. */
-static bool sparse_table_fits(const struct vmdk_sparse *s, uint32_t sector)
+/* False: the table would be outside the file (or `end`), or in its header. */
+static bool sparse_table_fits(const struct vmdk_sparse *s, uint32_t sector,
+			      uint64_t end)
 {
 	uint64_t size = atomic_load(&s->file->size);
 	uint64_t at = (uint64_t)sector * BLOCK_SECTOR;
+
+	size = size < end ? end : size;
 
 	return sector && at < size && s->h.gtes * 4ull <= size - at;
 }
@@ -267,7 +270,7 @@ int vmdk_sparse_table(struct vmdk_sparse *s, uint32_t n, unsigned flags,
 		return 0;
 	if (flags & BLOCK_NOWAIT)
 		return -EAGAIN;
-	if (s->gd[n] && !sparse_table_fits(s, s->gd[n]))
+	if (s->gd[n] && !sparse_table_fits(s, s->gd[n], 0))
 		return -EIO;
 	gt = calloc(s->h.gtes, 4);
 	if (!gt)
@@ -565,12 +568,13 @@ static int sparse_take_dirty(struct vmdk_sparse *s, struct sparse_dirty **out,
 }
 
 static int sparse_write_tables(struct vmdk_sparse *s, const uint32_t *gd,
-			       const struct sparse_dirty *d, uint32_t count)
+			       uint64_t end, const struct sparse_dirty *d,
+			       uint32_t count)
 {
 	int rc = 0;
 
 	for (uint32_t i = 0; gd && i < count && rc == 0; i++) {
-		if (!sparse_table_fits(s, gd[d[i].n]))
+		if (!sparse_table_fits(s, gd[d[i].n], end))
 			return -EIO;
 		rc = block_write(s->file, d[i].gt,
 				 (uint64_t)gd[d[i].n] * BLOCK_SECTOR,
@@ -596,20 +600,16 @@ static int sparse_write_directory(struct vmdk_sparse *s, const uint32_t *gd,
 	return rc;
 }
 
-/* The file is as long as what was handed out, then data, then tables. */
+/* Data, then tables, then (new tables only) the directories. */
 static int sparse_flush_dirty(struct vmdk_sparse *s, uint64_t end, bool gd,
 			      const struct sparse_dirty *d, uint32_t count)
 {
-	int rc = 0;
+	int rc = block_flush(s->file);
 
-	if (atomic_load(&s->file->size) < end)
-		rc = block_resize(s->file, end, NULL);
 	if (rc == 0)
-		rc = block_flush(s->file);
+		rc = sparse_write_tables(s, s->rgd, end, d, count);
 	if (rc == 0)
-		rc = sparse_write_tables(s, s->rgd, d, count);
-	if (rc == 0)
-		rc = sparse_write_tables(s, s->gd, d, count);
+		rc = sparse_write_tables(s, s->gd, end, d, count);
 	if (rc == 0 && gd) {
 		rc = block_flush(s->file);
 		if (rc == 0)
@@ -618,6 +618,14 @@ static int sparse_flush_dirty(struct vmdk_sparse *s, uint64_t end, bool gd,
 			rc = sparse_write_directory(s, s->gd, s->h.gd_offset);
 	}
 	return rc || !count ? rc : block_flush(s->file);
+}
+
+/* Whole grains to the file's end: nobody else writes now. */
+int vmdk_sparse_pad(struct vmdk_sparse *s)
+{
+	return s->writer || atomic_load(&s->file->size) >= s->next
+		       ? 0
+		       : block_resize(s->file, s->next, NULL);
 }
 
 int vmdk_sparse_flush(struct vmdk_sparse *s)
