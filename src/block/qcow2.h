@@ -88,6 +88,7 @@ enum qcow2_compression { QCOW2_ZLIB, QCOW2_ZSTD };
 #define QCOW2_MAX_REFTABLE  (8u << 20)
 #define QCOW2_MAX_SNAPSHOTS 65536
 #define QCOW2_SLICE         4096
+#define QCOW2_DIRTY_MAX     2048 /* slices that wait for a flush: 8 MiB */
 
 /* The header, in the host's byte order. */
 struct qcow2_header {
@@ -222,6 +223,7 @@ struct qcow2 {
 	int commit_result;
 
 	struct qcow2_inflight *inflight;
+	uint64_t no_try_until; /* clock_mono_ns() */
 
 	pthread_mutex_t ccache_lock; /* guards: */
 	struct {
@@ -313,6 +315,9 @@ int qcow2_lookup(struct qcow2 *q, uint64_t offset, uint64_t length,
  */
 int qcow2_slice_for_write(struct qcow2 *q, uint64_t offset,
 			  struct qcow2_slice **out);
+/* lock held: would qcow2_slice_for_write() have nothing to do? */
+bool qcow2_slice_cached(struct qcow2 *q, uint64_t offset,
+			struct qcow2_slice **out);
 /* lock held: drops every clean slice (after the structure changed). */
 void qcow2_cache_drop(struct qcow2 *q);
 /* lock held */
@@ -408,11 +413,12 @@ int qcow2_read_buf(struct qcow2 *q, void *buf, uint64_t offset,
 		   uint64_t length);
 /*
  * pin held: writes a prefix of the range to newly allocated clusters;
- * *done says how much (0: somebody else was faster; look again).
+ * *done says how much (0: somebody else was faster; look again).  With
+ * BLOCK_NOWAIT in flags -EAGAIN if it would have to wait or read.
  */
 int qcow2_write_alloc(struct qcow2 *q, const struct iovec *iov, int iovcnt,
 		      uint64_t skip, uint64_t offset, uint64_t length,
-		      uint64_t *done);
+		      unsigned flags, uint64_t *done);
 /* Bytes of the iovecs from `skip` on, to or from the file at `host`. */
 int qcow2_file_rw(struct qcow2 *q, bool write, const struct iovec *iov,
 		  int iovcnt, uint64_t skip, uint64_t host, uint64_t length,

@@ -13,9 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "block/iov.h"
 
 #define QCOW2_RUN_BYTES (8u << 20) /* at once */
+#define QCOW2_NO_TRY_NS 100000000ull
 
 int qcow2_inflight_wait(struct qcow2 *q, uint64_t first, uint64_t count)
 {
@@ -28,13 +30,14 @@ int qcow2_inflight_wait(struct qcow2 *q, uint64_t first, uint64_t count)
 	return 0;
 }
 
-/* How many clusters from first on nobody else allocates; 0: waited. */
+/* How many clusters from first on nobody else allocates; 0: waited (or not). */
 static uint64_t qcow2_inflight_room(struct qcow2 *q, uint64_t first,
-				    uint64_t count)
+				    uint64_t count, unsigned flags)
 {
 	for (struct qcow2_inflight *f = q->inflight; f; f = f->next) {
 		if (first >= f->first && first < f->first + f->count) {
-			pthread_cond_wait(&q->changed, &q->lock);
+			if (!(flags & BLOCK_NOWAIT))
+				pthread_cond_wait(&q->changed, &q->lock);
 			return 0;
 		}
 		if (f->first > first && f->first - first < count)
@@ -78,6 +81,7 @@ struct qcow2_job {
 	bool reused;             /* it was there already, marked as zeroes */
 	bool zeroes;             /* all of the range reads as zeroes so far */
 	uint64_t offset, length; /* the guest's */
+	unsigned flags;
 };
 
 /* May the old mapping stay?  Somebody was faster, then. */
@@ -138,6 +142,27 @@ static void qcow2_job_extend(struct qcow2 *q, struct qcow2_job *j,
 	j->f.count = n;
 }
 
+/*
+ * Everything that could make us wait is there or not needed.
+ *
+ * Where the file then does not take the data at once, the clusters that were
+ * taken for it no longer count as unused, and whoever gets them must write
+ * whole ones; so after that it is not tried for a while.
+ */
+static bool qcow2_job_at_once(struct qcow2 *q, const struct qcow2_job *j)
+{
+	uint64_t block = q->free_hint >> q->rb_bits;
+	uint64_t in =
+		(j->offset | (j->offset + j->length)) & (q->cluster_size - 1);
+	struct qcow2_slice *s;
+
+	if (q->dirty_count > QCOW2_DIRTY_MAX || block + 1 >= q->reftable_size ||
+	    !q->rblocks[block] || !qcow2_slice_cached(q, j->offset, &s))
+		return false;
+	/* What surrounds a part of a cluster would have to be read. */
+	return !in || qcow2_reads_zero(q, qcow2_entry(q, s, j->offset));
+}
+
 /* lock held; 1: look again, from the start. */
 static int qcow2_job_begin(struct qcow2 *q, struct qcow2_job *j)
 {
@@ -146,9 +171,12 @@ static int qcow2_job_begin(struct qcow2 *q, struct qcow2_job *j)
 	int rc;
 
 	j->f.first = qcow2_cluster(q, j->offset);
-	room = qcow2_inflight_room(q, j->f.first, last - j->f.first + 1);
+	room = qcow2_inflight_room(q, j->f.first, last - j->f.first + 1,
+				   j->flags);
 	if (!room)
 		return 1;
+	if (j->flags & BLOCK_NOWAIT && !qcow2_job_at_once(q, j))
+		return -EAGAIN;
 	rc = qcow2_slice_for_write(q, j->offset, &j->slice);
 	if (rc)
 		return rc;
@@ -265,26 +293,41 @@ static int qcow2_job_data(struct qcow2 *q, const struct qcow2_job *j,
 	return rc;
 }
 
+/* Without waiting for the lock, either, where that is asked for. */
+static bool qcow2_job_lock(struct qcow2 *q, unsigned flags)
+{
+	if (flags & BLOCK_NOWAIT)
+		return !pthread_mutex_trylock(&q->lock);
+	pthread_mutex_lock(&q->lock);
+	return true;
+}
+
 int qcow2_write_alloc(struct qcow2 *q, const struct iovec *iov, int iovcnt,
 		      uint64_t skip, uint64_t offset, uint64_t length,
-		      uint64_t *done)
+		      unsigned flags, uint64_t *done)
 {
-	struct qcow2_job j = { .offset = offset };
+	struct qcow2_job j = { .offset = offset,
+			       .flags = flags & BLOCK_NOWAIT };
 	uint64_t stop;
 	int rc;
 
 	j.length = length < QCOW2_RUN_BYTES ? length : QCOW2_RUN_BYTES;
 	*done = 0;
-	pthread_mutex_lock(&q->lock);
+	if (!qcow2_job_lock(q, flags))
+		return -EAGAIN;
 	rc = qcow2_job_begin(q, &j);
 	pthread_mutex_unlock(&q->lock);
+	if (rc > 0)
+		return j.flags ? -EAGAIN : 0;
 	if (rc)
-		return rc < 0 ? rc : 0;
+		return rc;
 	stop = (j.f.first + j.f.count) << q->cluster_bits;
 	if (j.length > stop - offset)
 		j.length = stop - offset;
 	rc = qcow2_job_data(q, &j, iov, iovcnt, skip, j.length);
 	pthread_mutex_lock(&q->lock);
+	if (rc == -EAGAIN)
+		q->no_try_until = clock_mono_ns() + QCOW2_NO_TRY_NS;
 	qcow2_job_end(q, &j, rc);
 	pthread_mutex_unlock(&q->lock);
 	*done = j.length;

@@ -463,6 +463,15 @@ static int qcow2_table_own(struct qcow2 *q, uint32_t i)
 	return 0;
 }
 
+bool qcow2_slice_cached(struct qcow2 *q, uint64_t offset,
+			struct qcow2_slice **out)
+{
+	if (!(atomic_load(&q->l1[qcow2_l1_index(q, offset)]) & QCOW2_COPIED))
+		return false;
+	*out = qcow2_slice_find(q, offset);
+	return *out;
+}
+
 int qcow2_slice_for_write(struct qcow2 *q, uint64_t offset,
 			  struct qcow2_slice **out)
 {

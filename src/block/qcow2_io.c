@@ -11,9 +11,6 @@
 
 #define QCOW2_PIECES 64 /* of an iovec at once, on the stack */
 
-/* Metadata that waits for a flush: no more than 8 MiB of L2. */
-#define QCOW2_DIRTY_MAX 2048
-
 int qcow2_file_rw(struct qcow2 *q, bool write, const struct iovec *iov,
 		  int iovcnt, uint64_t skip, uint64_t host, uint64_t length,
 		  unsigned flags)
@@ -195,9 +192,8 @@ static int qcow2_write_some(struct qcow2 *q, const struct iovec *iov,
 	if (e.kind == QCOW2_DATA && e.writable)
 		return qcow2_write_in_place(q, &e, iov, iovcnt, skip,
 					    flags & BLOCK_NOWAIT);
-	if (flags & BLOCK_NOWAIT)
-		return -EAGAIN;
-	return qcow2_write_alloc(q, iov, iovcnt, skip, offset, e.length, done);
+	return qcow2_write_alloc(q, iov, iovcnt, skip, offset, e.length, flags,
+				 done);
 }
 
 static bool qcow2_too_dirty(struct qcow2 *q)
