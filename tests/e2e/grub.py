@@ -21,6 +21,7 @@ KERNELS = os.environ.get("KERNELS", TOP + "/.cache/guest")
 def menu(guest):
     guest.wait_for(b"GNU GRUB")
     guest.wait_for(b"Hostel test entry")
+    guest.wait_for(b"automatically in")  # it listens now
 
 
 def boot(guest):
@@ -43,7 +44,10 @@ def through(firmware, disk):
     guest.type(b"reboot -f\r")
     menu(guest)
     ok("%s: the reboot came to the menu" % firmware, not failures)
-    guest.type(b"\x0e\x0e\r")  # Ctrl-N: down
+    for entry in (b"*Start again", b"*Power off"):
+        guest.type(b"\x0e")  # Ctrl-N: down
+        guest.wait_for(entry)
+    guest.type(b"\r")
     ok("%s: GRUB powers off" % firmware, guest.end(None) == 0)
 
 
