@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <signal.h>
@@ -283,6 +284,45 @@ static void a_full_disk_is_enospc_or_efbig(void **state)
 	block_close(b);
 }
 
+/* Zeroing at the end of a file while another thread writes behind it. */
+struct grower {
+	struct block *file;
+	unsigned lost;
+};
+
+#define GROW_STEPS 400u
+#define GROW_STEP  4096u
+
+static void *grow_by_zeroes(void *opaque)
+{
+	struct grower *g = opaque;
+
+	for (unsigned i = 0; i < GROW_STEPS; i += 2)
+		g->lost += block_zero(g->file, (uint64_t)i * GROW_STEP,
+				      GROW_STEP, 0) != 0;
+	return NULL;
+}
+
+static void growing_cuts_nothing_off(void **state)
+{
+	struct block_open how = writable("d");
+	struct grower g = { NULL, 0 };
+	pthread_t t;
+	struct err err;
+
+	bt_shell(": >%s", how.path);
+	assert_int_equal(block_open_file(&g.file, &how, &err), 0);
+	pthread_create(&t, NULL, grow_by_zeroes, &g);
+	for (unsigned i = 1; i < GROW_STEPS; i += 2)
+		bt_fill(g.file, (uint64_t)i * GROW_STEP, GROW_STEP, 7);
+	pthread_join(t, NULL);
+	assert_int_equal(g.lost, 0);
+	for (unsigned i = 0; i < GROW_STEPS; i++)
+		bt_assert_bytes(g.file, (uint64_t)i * GROW_STEP, GROW_STEP,
+				i & 1 ? 7 : 0);
+	block_close(g.file);
+}
+
 static void a_vectored_piece_is_found_anywhere(void **state)
 {
 	char a[3] = "abc", b[4] = "defg", c[2] = "hi", out[10] = "";
@@ -324,6 +364,7 @@ int main(void)
 		T(direct_io_bounces_what_does_not_fit),
 		T(direct_io_keeps_an_odd_file_length),
 		T(a_full_disk_is_enospc_or_efbig),
+		T(growing_cuts_nothing_off),
 		T(a_vectored_piece_is_found_anywhere),
 	};
 

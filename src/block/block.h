@@ -240,6 +240,7 @@ int block_flush(struct block *b);
 int block_map(struct block *b, uint64_t offset, uint64_t length, bool for_write,
 	      unsigned flags, struct block_extent *out);
 void block_map_done(struct block *b, const struct block_extent *e);
+/* Not while others may write past the end: it would be cut off. */
 int block_resize(struct block *b, uint64_t size, struct err *err);
 int block_allocate(struct block *b, uint64_t offset, uint64_t length);
 /*

@@ -244,16 +244,17 @@ static bool posix_is_hole(struct block *b, uint64_t offset, uint64_t length)
 	return data < 0 ? errno == ENXIO : (uint64_t)data >= offset + length;
 }
 
+/*
+ * By writing the last byte: ftruncate would cut off what another thread has
+ * just written behind it.
+ */
 static int posix_grow_to(struct block *b, uint64_t end)
 {
-	struct posix *p = b->opaque;
+	struct iovec iov = { (void *)posix_zeroes, 1 };
 
 	if (end <= atomic_load(&b->size))
 		return 0;
-	if (ftruncate(p->fd, (off_t)end))
-		return -errno;
-	posix_grown(b, end);
-	return 0;
+	return posix_write(b, &iov, 1, end - 1, 1, 0);
 }
 
 static int posix_zero(struct block *b, uint64_t offset, uint64_t length,
@@ -291,10 +292,14 @@ static int posix_discard(struct block *b, uint64_t offset, uint64_t length)
 
 static int posix_allocate(struct block *b, uint64_t offset, uint64_t length)
 {
-	int rc = posix_fallocate_mode(b, 0, offset, length);
+	struct posix *p = b->opaque;
+	int rc;
 
+	direct_share(p, true); /* the file may grow */
+	rc = posix_fallocate_mode(b, 0, offset, length);
 	if (rc == 0)
 		posix_grown(b, offset + length);
+	direct_unshare(p);
 	return posix_cannot(rc) ? -EOPNOTSUPP : rc;
 }
 
