@@ -14,6 +14,7 @@
 #include "machine/vm.h"
 
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define CODE    0x100000u
@@ -128,6 +129,43 @@ static void registers_go_in_and_out(void **state)
 	end(vm, t);
 }
 
+/* A write to a doorbell rings it, and the guest does not come out. */
+static void a_doorbell_rings(void **state)
+{
+	/* mov %eax, 0xfe000000; incl COUNTER; jmp back */
+	static const uint8_t code[] = { 0xa3, 0x00, 0x00, 0x00, 0xfe,
+					0xff, 0x05, 0x00, 0x00, 0x18,
+					0x00, 0xeb, 0xf3 };
+	struct vm *vm = make(code, sizeof(code));
+	struct mem *mem = vm->env.mem;
+	int fd = eventfd(0, EFD_NONBLOCK);
+	struct engine_stats before, after;
+	eventfd_t rung = 0;
+	pthread_t t;
+
+	if (mem_doorbell(mem, 0xfe000000, fd, true)) {
+		print_message("this KVM has no ioeventfd of any length\n");
+		close(fd);
+		vm_free(vm);
+		skip();
+	}
+	pthread_create(&t, NULL, run, vm);
+	wait_counter(vm, 0);
+	vm_pause(vm);
+	kvm_engine.stats(vm->xm.cpus[0], &before);
+	vm_resume(vm);
+	wait_counter(vm, counter(vm) + 20);
+	vm_pause(vm);
+	kvm_engine.stats(vm->xm.cpus[0], &after);
+	assert_true(after.vm_exits - before.vm_exits < 10);
+	assert_int_equal(eventfd_read(fd, &rung), 0);
+	assert_true(rung > 20);
+	assert_int_equal(mem_doorbell(mem, 0xfe000000, fd, false), 0);
+	vm_resume(vm);
+	end(vm, t);
+	close(fd);
+}
+
 /* A ROM appears where RAM was, and goes. */
 static void memory_changes_under_the_guest(void **state)
 {
@@ -193,6 +231,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_dirty_log_shows_what_the_guest_wrote),
 		cmocka_unit_test(registers_go_in_and_out),
+		cmocka_unit_test(a_doorbell_rings),
 		cmocka_unit_test(memory_changes_under_the_guest),
 		cmocka_unit_test(the_local_apic_goes_in_and_out),
 	};

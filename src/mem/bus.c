@@ -166,6 +166,19 @@ void mem_set_tap(struct mem *m, mem_tap *tap, void *opaque)
 	m->bus.tap_opaque = opaque;
 }
 
+void mem_set_doorbell_hook(struct mem *m, mem_doorbell_hook *hook, void *opaque)
+{
+	m->bus.doorbell = hook;
+	m->bus.doorbell_opaque = opaque;
+}
+
+int mem_doorbell(struct mem *m, uint64_t gpa, int fd, bool there)
+{
+	if (!m->bus.doorbell || (there && m->bus.tap))
+		return -ENOSYS;
+	return m->bus.doorbell(m->bus.doorbell_opaque, gpa, fd, there);
+}
+
 /* --- Dispatch ------------------------------------------------------------- */
 
 static struct bus_region *bus_find(const struct bus *bus, char space,

@@ -220,6 +220,19 @@ void mem_port_write(struct mem *m, uint16_t port, unsigned size,
 		    uint32_t value);
 
 /*
+ * Doorbells: places in an MMIO region where a write, of whatever size and
+ * value, says no more than "look", and ringing the eventfd fd says the same.
+ * An engine that can rings it without leaving the guest; for the others, and
+ * while a tap listens, the region's write() is called as ever.  Any thread.
+ * 0; -errno: the write() will be called.
+ */
+typedef int mem_doorbell_hook(void *opaque, uint64_t gpa, int fd, bool there);
+int mem_doorbell(struct mem *m, uint64_t gpa, int fd, bool there);
+/* The engine, before any vCPU runs; NULL removes it. */
+void mem_set_doorbell_hook(struct mem *m, mem_doorbell_hook *hook,
+			   void *opaque);
+
+/*
  * A tap on every port and MMIO access, for --trace; NULL removes it.
  * space: 'p' or 'm'; name: the region's, or "unclaimed".
  */

@@ -33,6 +33,8 @@ struct bus {
 	unsigned port_region_count;
 	mem_tap *tap;
 	void *tap_opaque;
+	mem_doorbell_hook *doorbell;
+	void *doorbell_opaque;
 };
 
 struct mem_window {

@@ -264,6 +264,11 @@ void net_kick(struct net_link *l)
 		;
 }
 
+int net_kick_fd(const struct net_link *l)
+{
+	return l->event;
+}
+
 static void link_wait(struct net_link *l)
 {
 	struct timespec ts, *timeout = NULL;
@@ -311,9 +316,10 @@ static void link_turn(struct net_link *l)
 	link_fill(l);
 	link_wait(l);
 	l->now = clock_mono_ns();
+	/* An engine rings without `kicked`; nothing: a kick that was seen. */
 	if (net_poll_got(&l->poll, 0) &&
-	    read(l->event, &count, sizeof(count)) < 0)
-		count = 0; /* a kick before the last turn's end */
+	    read(l->event, &count, sizeof(count)) == sizeof(count))
+		atomic_store(&l->kicked, true);
 	l->backend->ops->polled(l->backend, &l->poll);
 	link_expire_faults(l);
 	/* Pairs with net_kick(): what it announced is looked at from here. */

@@ -134,6 +134,8 @@ unsigned net_peer_can(const struct net_link *l);
 
 /* The guest gave something: frames to send or buffers.  Any thread. */
 void net_kick(struct net_link *l);
+/* An eventfd, the link's: ringing it is net_kick(). */
+int net_kick_fd(const struct net_link *l);
 
 /* --- In the network's thread, from transmit() ----------------------------- */
 

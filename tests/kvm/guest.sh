@@ -3,6 +3,7 @@
 # names functions below (nest_NAME), each with an argument after ':'.
 cd /hostel || exit 1
 export LD_LIBRARY_PATH=/hostel/lib
+mkdir -p /run
 out=/tmp/out
 # QEMU 7.2 lets a guest's XSETBV pass KVM unseen (its AMD-V has no intercept for
 # it), so that KVM's CPUID and saved XCR0 are wrong: guests without XSAVE.
@@ -150,6 +151,44 @@ nest_e2e()
 	esac
 }
 
+# --- Disk and network -----------------------------------------------------------
+
+nest_sum()
+{
+	sha256sum <"$1" | cut -c 1-64
+}
+
+# $2: words for the guest's kernel.
+nest_io_once()
+{
+	rm -f /tmp/b
+	truncate -s 1M /tmp/b
+	nest_hostel run --engine kvm --cpu "$CPU_MODEL" --no-reboot \
+		--kernel vmlinuz-amd64 --initrd io.gz --memory 192M \
+		--append "console=ttyS0 quiet hostel.script=io $2" \
+		--disk /tmp/a,format=raw,readonly --disk /tmp/b,format=raw \
+		--net nat,loopback
+	nest_has "^T disk $(nest_sum /tmp/a)"
+	nest_say $? "$1: a disk is read"
+	nest_has "^T net $(nest_sum /tmp/www/file)"
+	nest_say $? "$1: a file comes over the network"
+	cmp /tmp/b /tmp/www/file >>"$out" 2>&1
+	nest_say $? "$1: a disk is written"
+}
+
+nest_io()
+{
+	nest_load_kvm
+	ip link set lo up
+	mkdir -p /tmp/www
+	head -c 1048576 /dev/urandom >/tmp/www/file
+	head -c 4194304 /dev/urandom >/tmp/a
+	httpd -p 127.0.0.1:8080 -h /tmp/www
+	nest_io_once "virtio by MSI-X"
+	# The pins of the I/O APIC: level-triggered, whose EOIs come back.
+	nest_io_once "virtio by INTx" pci=nomsi
+}
+
 # --- Saved state --------------------------------------------------------------
 
 nest_move()
@@ -170,10 +209,12 @@ nest_move()
 nest_memory()
 {
 	nest_load_kvm
+	truncate -s 1M /tmp/c
 	./hostel run --engine kvm --cpu "$CPU_MODEL" \
 		--kernel vmlinuz-amd64 --memory 128M \
 		--initrd initramfs.cpio.gz --name footprint \
 		--append "console=ttyS0 hostel.cmd=sleep,60" \
+		--disk /tmp/c,format=raw --net nat \
 		</dev/null >"$out" 2>&1 &
 	pid=$!
 	for i in $(seq 60); do

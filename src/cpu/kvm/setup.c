@@ -255,6 +255,22 @@ static int setup_msrs(int fd, struct err *err)
 	return rc;
 }
 
+/* --- Doorbells --------------------------------------------------------------
+ */
+
+/* mem_doorbell_hook: the kernel rings (API, KVM_IOEVENTFD). */
+static int setup_doorbell(void *opaque, uint64_t gpa, int fd, bool there)
+{
+	struct x86_machine *xm = opaque;
+	struct kvm_ioeventfd e = {
+		.addr = gpa,
+		.fd = fd,
+		.flags = there ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN,
+	};
+
+	return ioctl(kvm_guest(xm)->fd, KVM_IOEVENTFD, &e) ? -errno : 0;
+}
+
 /* --- A guest ----------------------------------------------------------------
  */
 
@@ -299,6 +315,14 @@ static int setup_create(struct kvm_guest *g, struct err *err)
 	return 0;
 }
 
+static void setup_hooks(struct x86_machine *xm, struct kvm_guest *g)
+{
+	mem_set_remap_hook(xm->mem, slots_remapped, xm);
+	if (ioctl(g->kvm, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD_ANY_LENGTH) >
+	    0)
+		mem_set_doorbell_hook(xm->mem, setup_doorbell, xm);
+}
+
 int setup_guest(struct x86_machine *xm, struct err *err)
 {
 	struct kvm_guest *g = calloc(1, sizeof(*g));
@@ -320,7 +344,7 @@ int setup_guest(struct x86_machine *xm, struct err *err)
 	if (rc)
 		setup_guest_free(xm);
 	else
-		mem_set_remap_hook(xm->mem, slots_remapped, xm);
+		setup_hooks(xm, g);
 	return rc;
 }
 
@@ -329,6 +353,7 @@ void setup_guest_free(struct x86_machine *xm)
 	struct kvm_guest *g = kvm_guest(xm);
 
 	mem_set_remap_hook(xm->mem, NULL, NULL);
+	mem_set_doorbell_hook(xm->mem, NULL, NULL);
 	if (g->fd >= 0)
 		close(g->fd);
 	if (g->kvm >= 0)

@@ -60,6 +60,11 @@ struct virtio_ops {
 	 */
 	void (*notify)(struct virtio_dev *vd, unsigned n);
 	/*
+	 * NULL, or: an eventfd that says the same when it is rung, so that an
+	 * engine can ring it without leaving the guest (mem_doorbell()).
+	 */
+	int (*notify_fd)(struct virtio_dev *vd, unsigned n);
+	/*
 	 * Forget everything; returns when nothing is in flight any more.  The
 	 * transport then takes the queues back.
 	 */

@@ -258,6 +258,11 @@ static void virtio_net_notify(struct virtio_dev *vd, unsigned queue)
 	net_kick(((struct virtio_net *)vd)->link);
 }
 
+static int virtio_net_notify_fd(struct virtio_dev *vd, unsigned queue)
+{
+	return net_kick_fd(((struct virtio_net *)vd)->link);
+}
+
 static void virtio_net_forget(struct virtio_net *n)
 {
 	n->running = false;
@@ -361,6 +366,7 @@ static void virtio_net_free(struct virtio_dev *vd)
 static const struct virtio_ops virtio_net_ops = {
 	.driver_ok = virtio_net_driver_ok,
 	.notify = virtio_net_notify,
+	.notify_fd = virtio_net_notify_fd,
 	.reset = virtio_net_reset,
 	.drain = virtio_net_drain,
 	.walk = virtio_net_walk,

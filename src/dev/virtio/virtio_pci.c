@@ -53,7 +53,43 @@ struct virtio_pci {
 	_Atomic uint16_t vector[VIRTIO_QUEUES_MAX];
 	pthread_mutex_t isr_lock; /* guards: */
 	uint8_t isr;
+	uint64_t doorbells; /* BAR 0 when they were placed; guarded by t.lock */
 };
+
+#define VPCI_NO_DOORBELLS UINT64_MAX
+
+/* --- Doorbells ------------------------------------------------------------ */
+
+static void vpci_doorbells(struct virtio_pci *v, uint64_t bar, bool there)
+{
+	struct virtio_dev *vd = v->t.vd;
+
+	for (unsigned i = 0; i < vd->queue_count; i++)
+		mem_doorbell(vd->env->mem,
+			     bar + VPCI_NOTIFY + i * VPCI_MULTIPLE,
+			     vd->ops->notify_fd(vd, i), there);
+}
+
+/*
+ * The driver has started or stopped the device, or moved it.  Where they are
+ * not placed (yet), vpci_write() hears the notification.  With t.lock held.
+ */
+static void vpci_place_doorbells(struct virtio_pci *v)
+{
+	uint64_t bar = atomic_load(&v->pd.bar[0].addr);
+
+	if (!v->t.vd->ops->notify_fd)
+		return;
+	if (!(v->t.status & VIRTIO_STATUS_DRIVER_OK))
+		bar = VPCI_NO_DOORBELLS;
+	if (bar == v->doorbells)
+		return;
+	if (v->doorbells != VPCI_NO_DOORBELLS)
+		vpci_doorbells(v, v->doorbells, false);
+	v->doorbells = bar;
+	if (bar != VPCI_NO_DOORBELLS)
+		vpci_doorbells(v, bar, true);
+}
 
 /* --- Interrupts ----------------------------------------------------------- */
 
@@ -237,6 +273,7 @@ static void vpci_no_vectors(struct virtio_pci *v)
 static void vpci_set_status(struct virtio_pci *v, uint8_t value)
 {
 	virtio_set_status(&v->t, value);
+	vpci_place_doorbells(v);
 	if (value)
 		return;
 	vpci_no_vectors(v);
@@ -386,6 +423,9 @@ static void vpci_config_written(struct pci_dev *pd, unsigned offset,
 	uint32_t at, length;
 
 	msix_config_written(v->msix);
+	pthread_mutex_lock(&v->t.lock);
+	vpci_place_doorbells(v);
+	pthread_mutex_unlock(&v->t.lock);
 	if (vpci_window(v, offset, size, &at, &length))
 		vpci_write(
 			v, at, length,
@@ -468,12 +508,17 @@ static void vpci_walk(struct dev *dev, struct walk *w)
 			vpci_set_vector(v, &v->vector[i], vector[i + 1]);
 	}
 	virtio_transport_walk(&v->t, w, v->pd.slot);
+	pthread_mutex_lock(&v->t.lock);
+	vpci_place_doorbells(v);
+	pthread_mutex_unlock(&v->t.lock);
 }
 
 static void vpci_free(struct dev *dev)
 {
 	struct virtio_pci *v = (struct virtio_pci *)dev;
 
+	if (v->doorbells != VPCI_NO_DOORBELLS)
+		vpci_doorbells(v, v->doorbells, false);
 	virtio_transport_free(&v->t);
 	msix_free(v->msix);
 	pthread_mutex_destroy(&v->isr_lock);
@@ -516,6 +561,7 @@ int virtio_pci_new(struct virtio_pci **out, struct pci_host *host,
 		return ret;
 	}
 	pthread_mutex_init(&v->isr_lock, NULL);
+	v->doorbells = VPCI_NO_DOORBELLS;
 	v->t.dev = (struct dev){ .name = vd->name,
 				 .instance = vd->instance,
 				 .reset = vpci_reset,
