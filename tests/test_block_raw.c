@@ -163,23 +163,28 @@ static void holes_show_in_the_map(void **state)
 /* A guessed raw disk must not become an image that names other files. */
 static void guessed_raw_refuses_another_formats_header(void **state)
 {
-	static const char *const magics[] = { "QFI\xfb\0\0\0\3" };
+	static const struct {
+		const char *format, *head;
+		size_t len;
+	} magics[] = {
+		{ "qcow2", "QFI\xfb\0\0\0\3", 8 },
+		{ "vmdk", "KDMV\1\0\0\0", 8 },
+		{ "vmdk", "# Disk DescriptorFile\nversion=1\n", 32 },
+	};
 	struct block_open how = writable("d");
 	struct block *b;
 
 	bt_create("d", "raw", BT_MIB);
 	how.format = NULL;
 	b = bt_open(&how);
-	if (!block_format_find("qcow2")) {
-		block_close(b);
-		skip();
-	}
 	for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++) {
 		char sector[512] = "";
 
-		memcpy(sector, magics[i], 8);
+		memcpy(sector, magics[i].head, magics[i].len);
+		assert_non_null(block_format_find(magics[i].format));
 		assert_int_equal(block_write(b, sector, 0, 512), -EPERM);
-		assert_int_equal(block_write(b, sector, 0, 8), -EPERM);
+		assert_int_equal(block_write(b, sector, 0, magics[i].len),
+				 -EPERM);
 		assert_int_equal(block_write(b, sector, 512, 512), 0);
 	}
 	assert_int_equal(bt_fill(b, 0, 4096, 0x55), 0);
