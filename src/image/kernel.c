@@ -144,6 +144,14 @@ static int kernel_copy(struct ext4 *fs, const char *path, size_t max,
 	return rc;
 }
 
+static int kernel_put_line(const char *dir, const char *line, struct err *err)
+{
+	char to[PATH_MAX];
+	int rc = home_path(to, err, "%s/cmdline", dir);
+
+	return rc ? rc : home_write(to, line, strlen(line), 0600, err);
+}
+
 static int kernel_from(struct ext4 *fs, const char *dir, struct kernel_entry *e,
 		       struct err *err)
 {
@@ -169,7 +177,7 @@ static int kernel_from(struct ext4 *fs, const char *dir, struct kernel_entry *e,
 	if (!rc && e->initrd_path[0])
 		rc = kernel_copy(fs, e->initrd_path, INITRD_MAX, dir, "initrd",
 				 err);
-	return rc;
+	return rc ? rc : kernel_put_line(dir, e->append, err);
 }
 
 int kernel_extract(const struct source *disk, const char *dir,

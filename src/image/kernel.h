@@ -28,8 +28,8 @@ int kernel_parse_grub(const char *text, struct kernel_entry *entry,
 		      struct err *err);
 
 /*
- * Looks through the disk's partitions for it, and writes DIR/kernel and
- * DIR/initrd.  -errno with a sentence: boot by firmware.
+ * Looks through the disk's partitions for it, and writes DIR/kernel,
+ * DIR/initrd and DIR/cmdline.  -errno with a sentence: boot by firmware.
  */
 int kernel_extract(const struct source *disk, const char *dir,
 		   struct kernel_entry *entry, struct err *err);
