@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cpu/x86/lapic.h"
+#include "dev/e1000/e1000.h"
 #include "dev/pc/acpi_pm.h"
 #include "dev/pc/debug.h"
 #include "dev/pc/fw_cfg.h"
@@ -385,6 +386,25 @@ static int pc_virtio_nic(struct vm *vm, struct pc *pc, struct nics_card *card,
 	return ret ? ret : pc_plug_virtio(pc, vd, err);
 }
 
+static int pc_e1000(struct vm *vm, struct pc *pc, struct nics_card *card,
+		    struct err *err)
+{
+	struct e1000_config config = { .instance = pc_instances(pc, "e1000") };
+	int slot = pc_next_slot(pc, err), ret;
+	struct e1000 *e;
+
+	if (slot < 0) {
+		net_close(card->link);
+		return slot;
+	}
+	config.slot = (unsigned)slot;
+	memcpy(config.mac, card->mac, NET_MAC_LEN);
+	ret = e1000_new(&e, &vm->env, pc->pci, &config, card->link, err);
+	if (ret == 0)
+		pc_add(&pc->plugged, e);
+	return ret;
+}
+
 static int pc_nics(struct vm *vm, struct pc *pc, struct err *err)
 {
 	int ret = nics_check(&vm->config, err);
@@ -394,7 +414,9 @@ static int pc_nics(struct vm *vm, struct pc *pc, struct err *err)
 
 		ret = nics_open(&card, &vm->config, i, err);
 		if (ret == 0)
-			ret = pc_virtio_nic(vm, pc, &card, err);
+			ret = strcmp(card.nic, "e1000") ?
+				      pc_virtio_nic(vm, pc, &card, err) :
+				      pc_e1000(vm, pc, &card, err);
 		if (ret == 0)
 			bootorder_nic(&pc->boot, pc->next_slot - 1);
 	}
