@@ -16,7 +16,6 @@
 #include "vmm/control.h"
 #include "vmm/monitor.h"
 
-#define RUN_LATER "not built yet; this version boots --kernel and --initrd"
 
 static const struct opt run_opts[] = {
 	{ "kernel", "FILE", OPT_STRING,
@@ -65,7 +64,8 @@ static const struct opt run_opts[] = {
 	  "a network card: nat, switch:NAME, tap:DEVICE or none" },
 	{ "p", "[ADDR:]PORT:PORT[/udp]", OPT_LIST,
 	  "a port of the host goes to one of the guest, by NAT" },
-	{ "v", NULL, OPT_LATER, RUN_LATER },
+	{ "v", "HOSTDIR:TAG[:ro]", OPT_LIST,
+	  "a directory; in the guest: mount -t 9p TAG /mnt" },
 	{ "rm", NULL, OPT_FLAG, "IMAGE: remove the guest when it has ended" },
 	{ "disk-size", "SIZE", OPT_STRING,
 	  "IMAGE: of the guest's disk (default: 10G)" },

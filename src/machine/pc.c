@@ -30,6 +30,7 @@
 #include "dev/vga/vga.h"
 #include "dev/virtio/balloon.h"
 #include "dev/virtio/blk.h"
+#include "dev/virtio/p9.h"
 #include "dev/virtio/rng.h"
 #include "dev/virtio/virtio_net.h"
 #include "machine/acpi.h"
@@ -447,6 +448,44 @@ static int pc_sata(struct vm *vm, struct pc *pc, struct err *err)
 	return ret;
 }
 
+/* -v HOSTDIR:TAG[:ro] */
+static int pc_volume(struct vm *vm, struct pc *pc, const char *volume,
+		     struct err *err)
+{
+	char *dir = strdup(volume), *colon;
+	struct virtio_dev *vd;
+	bool readonly = false;
+	int ret;
+
+	if (!dir)
+		return err_set(err, ENOMEM, "out of memory");
+	colon = strrchr(dir, ':');
+	if (colon && !strcmp(colon, ":ro")) {
+		readonly = true;
+		*colon = '\0';
+		colon = strrchr(dir, ':');
+	}
+	if (!colon || colon == dir) {
+		free(dir);
+		return err_set(err, EINVAL,
+			       "-v %s: give HOSTDIR:TAG, or HOSTDIR:TAG:ro",
+			       volume);
+	}
+	*colon = '\0';
+	ret = virtio_9p_new(&vd, &vm->env, dir, colon + 1, readonly, err);
+	free(dir);
+	return ret ? ret : pc_plug_virtio(pc, vd, err);
+}
+
+static int pc_volumes(struct vm *vm, struct pc *pc, struct err *err)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < vm->config.volume_count && ret == 0; i++)
+		ret = pc_volume(vm, pc, vm->config.volumes[i], err);
+	return ret;
+}
+
 /* --- The list ------------------------------------------------------------- */
 
 /* Every device of the machine. */
@@ -484,6 +523,8 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 		ret = pc_nics(vm, pc, err);
 	if (ret == 0)
 		ret = pc_sata(vm, pc, err);
+	if (ret == 0)
+		ret = pc_volumes(vm, pc, err);
 	if (ret == 0)
 		ret = pc_new_balloon(vm, pc, err);
 	if (ret == 0)
