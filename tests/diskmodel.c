@@ -108,8 +108,10 @@ void diskmodel_qemu(const struct diskmodel *m, const char *path,
 	assert_non_null(f);
 	assert_int_equal(fwrite(m->bytes, 1, m->size, f), m->size);
 	fclose(f);
-	assert_int_equal(bt_shell("qemu-img check -q -f %s %s", format, path),
-			 0);
+	if (strcmp(format, "raw"))
+		assert_int_equal(
+			bt_shell("qemu-img check -q -f %s %s", format, path),
+			0);
 	assert_int_equal(bt_shell("qemu-img compare -q -f %s -F raw %s %s",
 				  format, path, raw),
 			 0);

@@ -109,6 +109,9 @@ static int disk_convert_run(const struct disk_args *a, struct err *err)
 	int rc = disk_new_image(a, &how, err);
 
 	how.compressed = disk_flag(a, "compress");
+	if (!rc && how.compressed && !strcmp(how.format, "raw"))
+		rc = err_set(err, EINVAL,
+			     "raw images are never compressed; take qcow2");
 	how.progress = NULL; /* the copy's own says it all */
 	if (!rc)
 		rc = block_open(&from, &open, err);

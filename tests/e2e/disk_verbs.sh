@@ -87,6 +87,7 @@ for c in zlib zstd; do
 done
 refuses convert a.qcow2 b.qcow2
 refuses convert none d.qcow2
+refuses convert --compress --format raw a.qcow2 d.raw
 ok "no part is left" test -z "$(find . -name '*.part')"
 works convert --backing a.qcow2 b.raw d.qcow2
 ok "what the base has is not written again" \
