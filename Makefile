@@ -33,8 +33,8 @@ test:
 test-kvm: all
 	@sh tools/prereqs.sh qemu-system-x86
 	@sh tools/guest.sh all
-	@LIMIT=3000 sh tests/kvm/nest.sh $(BUILD) doctor guests boot:20 \
-		move:20 memory
+	@LIMIT=5400 NPT=0 sh tests/kvm/nest.sh $(BUILD) doctor guests io memory \
+		boot:20 move:20 e2e:exit e2e:rng
 
 bench:
 	@sh tools/prereqs.sh qemu-system-x86

@@ -4,6 +4,7 @@
 cd /hostel || exit 1
 export LD_LIBRARY_PATH=/hostel/lib
 mkdir -p /run
+. ./settings
 out=/tmp/out
 # QEMU 7.2 lets a guest's XSETBV pass KVM unseen (its AMD-V has no intercept for
 # it), so that KVM's CPUID and saved XCR0 are wrong: guests without XSAVE.
@@ -22,7 +23,7 @@ nest_say()
 
 nest_hostel()
 {
-	timeout -k 5 "${LIMIT:-60}" ./hostel "$@" </dev/null >"$out" 2>&1
+	timeout -k 5 "${LIMIT:-120}" ./hostel "$@" </dev/null >"$out" 2>&1
 }
 
 nest_has()
@@ -30,16 +31,23 @@ nest_has()
 	grep -q -e "$1" "$out"
 }
 
-nest_module()
-{
-	insmod "modules/$1.ko" 2>/dev/null
-}
-
 nest_load_kvm()
 {
-	for m in irqbypass ccp kvm kvm-amd; do
-		nest_module "$m"
+	for m in irqbypass ccp kvm; do
+		insmod "modules/$m.ko" 2>/dev/null
 	done
+	insmod modules/kvm-amd.ko npt="$NPT" 2>/dev/null
+}
+
+# nest_try COMMAND...: as often as nest.sh says.
+nest_try()
+{
+	for try in $(seq "$TRIES"); do
+		"$@" && return 0
+		echo "# try $try failed: $*"
+		tail -n 3 "$out" | sed 's/^/# /'
+	done
+	return 1
 }
 
 # --- doctor and auto ----------------------------------------------------------
@@ -121,11 +129,7 @@ nest_boot()
 	for cpus in 1 2; do
 		good=0
 		for i in $(seq "$1"); do
-			if nest_boot_once "$cpus"; then
-				good=$((good + 1))
-			else
-				tail -n 5 "$out" | sed "s/^/# boot $i: /"
-			fi
+			nest_try nest_boot_once "$cpus" && good=$((good + 1))
 		done
 		[ "$good" = "$1" ]
 		nest_say $? "Debian to /init with $cpus vCPUs: $good of $1"
@@ -158,16 +162,22 @@ nest_sum()
 	sha256sum <"$1" | cut -c 1-64
 }
 
-# $2: words for the guest's kernel.
-nest_io_once()
+# $1: words for the guest's kernel.
+nest_io_run()
 {
 	rm -f /tmp/b
 	truncate -s 1M /tmp/b
 	nest_hostel run --engine kvm --cpu "$CPU_MODEL" --no-reboot \
 		--kernel vmlinuz-amd64 --initrd io.gz --memory 192M \
-		--append "console=ttyS0 quiet hostel.script=io $2" \
+		--append "console=ttyS0 quiet hostel.script=io $1" \
 		--disk /tmp/a,format=raw,readonly --disk /tmp/b,format=raw \
-		--net nat,loopback
+		--net nat,loopback && nest_has '^T msi'
+}
+
+# $2: words for the guest's kernel.
+nest_io_once()
+{
+	nest_try nest_io_run "$2"
 	nest_has "^T disk $(nest_sum /tmp/a)"
 	nest_say $? "$1: a disk is read"
 	nest_has "^T net $(nest_sum /tmp/www/file)"
@@ -191,15 +201,18 @@ nest_io()
 
 # --- Saved state --------------------------------------------------------------
 
+nest_move_run()
+{
+	timeout -k 5 2400 ./test_move kvm,translator,kvm,interpreter "$@" \
+		>"$out" 2>&1
+}
+
 nest_move()
 {
 	nest_load_kvm
-	timeout -k 5 "${LIMIT:-400}" ./test_move \
-		kvm,translator,kvm,interpreter "$1" vmlinuz-amd64 sums.gz \
-		>"$out" 2>&1
+	nest_try nest_move_run "$1" vmlinuz-amd64 sums.gz
 	nest_say $? "a kernel's sums moved around the engines $1 times"
-	timeout -k 5 60 ./test_move kvm,translator,kvm,interpreter 20 monitor \
-		>"$out" 2>&1
+	nest_try nest_move_run 20 monitor
 	nest_say $? "a small guest moved around the engines 20 times"
 }
 
