@@ -19,19 +19,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "block/iov.h"
 
-#define POSIX_PARTS       64
-#define POSIX_ZEROES      (64u << 10)
-#define POSIX_TRY_MAX     (256u << 10)
-#define POSIX_SLOW_NS     1000000ull
-#define POSIX_SLOW_WEIGHT 32 /* writes that make up for a slow one */
-#define POSIX_SLOW_LIMIT  96
-#define POSIX_AVOID_NS    100000000ull
+#define POSIX_PARTS    64
+#define POSIX_ZEROES   (64u << 10)
+#define POSIX_TRY_MAX  (256u << 10)
+#define POSIX_SLOW_NS  1000000ull
+#define POSIX_WATCH    32 /* writes that are looked at after a slow one */
+#define POSIX_WAITS    4  /* of them: too many */
+#define POSIX_AVOID_NS 100000000ull
 
 static const char posix_zeroes[POSIX_ZEROES]
 	__attribute__((aligned(POSIX_ZEROES)));
@@ -135,32 +136,56 @@ static int posix_read(struct block *b, const struct iovec *iov, int iovcnt,
 /*
  * A write to the page cache is a copy, which takes less time than handing it
  * to another thread: unless the host has too many dirty pages and makes its
- * writers wait.  ext4 refuses RWF_NOWAIT; then several slow writes in a short
- * time keep the next ones away for a while.  One alone says nothing: the
- * thread may just have lost its processor.
+ * writers wait.  ext4 refuses RWF_NOWAIT and cannot be asked, so: after a slow
+ * write the next ones are watched, and if several of them gave the processor
+ * up of their own accord none is tried for a while.  Slowness alone says
+ * nothing: on a busy host the thread may just have lost its processor.
  */
-static void posix_judge(struct posix *p, uint64_t start, uint64_t ns)
+static long posix_waits(void)
 {
-	int slow = atomic_load(&p->slow);
+	struct rusage usage;
 
-	if (ns <= POSIX_SLOW_NS) {
-		if (slow)
-			atomic_store(&p->slow, slow - 1);
+	return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nvcsw;
+}
+
+static void posix_watch(struct posix *p, int waited)
+{
+	atomic_store(&p->waited, waited);
+	atomic_store(&p->watch, POSIX_WATCH);
+}
+
+static void posix_watched(struct posix *p, bool waited)
+{
+	atomic_fetch_sub(&p->watch, 1);
+	if (!waited || atomic_fetch_add(&p->waited, 1) + 1 < POSIX_WAITS)
 		return;
-	}
-	slow += POSIX_SLOW_WEIGHT;
-	if (slow >= POSIX_SLOW_LIMIT) {
-		atomic_store(&p->slow_until, start + ns + POSIX_AVOID_NS);
-		slow = POSIX_SLOW_LIMIT - POSIX_SLOW_WEIGHT;
-	}
-	atomic_store(&p->slow, slow);
+	atomic_store(&p->slow_until, clock_mono_ns() + POSIX_AVOID_NS);
+	posix_watch(p, POSIX_WAITS - 1); /* one more is enough then */
+}
+
+static int posix_watch_write(struct block *b, const struct iovec *iov,
+			     int iovcnt, uint64_t offset, uint64_t length)
+{
+	struct posix *p = b->opaque;
+	bool watch = atomic_load(&p->watch) > 0;
+	uint64_t start = clock_mono_ns();
+	long waits = watch ? posix_waits() : 0;
+	int rc;
+
+	if (start < atomic_load(&p->slow_until))
+		return -EAGAIN;
+	rc = posix_write_all(b, iov, iovcnt, offset, length, 0);
+	if (watch)
+		posix_watched(p, posix_waits() != waits);
+	else if (clock_mono_ns() - start > POSIX_SLOW_NS)
+		posix_watch(p, 0);
+	return rc;
 }
 
 static int posix_try_write(struct block *b, const struct iovec *iov, int iovcnt,
 			   uint64_t offset, uint64_t length, unsigned flags)
 {
 	struct posix *p = b->opaque;
-	uint64_t start;
 	int rc;
 
 	if (p->direct || flags & BLOCK_FUA || length > POSIX_TRY_MAX)
@@ -170,12 +195,9 @@ static int posix_try_write(struct block *b, const struct iovec *iov, int iovcnt,
 		if (rc != -EAGAIN || !atomic_load(&p->no_nowait_write))
 			return rc;
 	}
-	start = clock_mono_ns();
-	if (p->device || start < atomic_load(&p->slow_until))
+	if (p->device)
 		return -EAGAIN;
-	rc = posix_write_all(b, iov, iovcnt, offset, length, 0);
-	posix_judge(p, start, clock_mono_ns() - start);
-	return rc;
+	return posix_watch_write(b, iov, iovcnt, offset, length);
 }
 
 static int posix_write(struct block *b, const struct iovec *iov, int iovcnt,

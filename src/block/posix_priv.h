@@ -14,8 +14,8 @@ struct posix {
 	bool unsafe; /* flush is nothing */
 	/* The file system refuses RWF_NOWAIT. */
 	atomic_bool no_nowait_read, no_nowait_write;
-	/* posix_judge(); lost updates do not matter. */
-	atomic_int slow;
+	/* posix_try_write(); lost updates do not matter. */
+	atomic_int watch, waited;
 	_Atomic uint64_t slow_until;
 	/*
 	 * A failed fdatasync: the kernel has dropped pages that it could not
