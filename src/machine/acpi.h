@@ -61,5 +61,12 @@ int acpi_build(uint8_t *buf, const struct acpi_config *c,
 
 /* The DSDT's body (acpi_dsdt.c). */
 void acpi_dsdt(struct aml *a, const struct acpi_config *c);
+/*
+ * PCI interrupts (acpi_routing.c): which controller the OS uses, in the root;
+ * the ISA bridge's links; the PCI bus's table.
+ */
+void acpi_dsdt_mode(struct aml *a);
+void acpi_dsdt_links(struct aml *a);
+void acpi_dsdt_routing(struct aml *a);
 
 #endif

@@ -43,6 +43,7 @@ static void dsdt_isa_bridge(struct aml *a)
 {
 	aml_begin_device(a, "ISA");
 	aml_name_int(a, "_ADR", 0x001f0000);
+	acpi_dsdt_links(a);
 	for (size_t i = 0; i < sizeof(dsdt_isa) / sizeof(dsdt_isa[0]); i++)
 		dsdt_isa_device(a, &dsdt_isa[i]);
 	aml_end(a);
@@ -70,24 +71,6 @@ static void dsdt_windows(struct aml *a, const struct acpi_config *c)
 	aml_end_resources(a);
 }
 
-/* INTx of each slot, by global interrupt number: host.h says which. */
-static void dsdt_routing(struct aml *a)
-{
-	aml_name(a, "_PRT");
-	aml_begin_package(a, PCI_SLOTS * PCI_PIRQS);
-	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
-		for (unsigned pin = 0; pin < PCI_PIRQS; pin++) {
-			aml_begin_package(a, 4);
-			aml_int(a, slot << 16 | 0xffff);
-			aml_int(a, pin);
-			aml_int(a, 0);
-			aml_int(a, 16 + pci_pirq(slot, pin + 1));
-			aml_end(a);
-		}
-	}
-	aml_end(a);
-}
-
 static void dsdt_pci(struct aml *a, const struct acpi_config *c)
 {
 	aml_begin_device(a, "PCI0");
@@ -97,7 +80,7 @@ static void dsdt_pci(struct aml *a, const struct acpi_config *c)
 	aml_name_int(a, "_SEG", 0);
 	aml_name_int(a, "_BBN", 0);
 	dsdt_windows(a, c);
-	dsdt_routing(a);
+	acpi_dsdt_routing(a);
 	dsdt_isa_bridge(a);
 	aml_end(a);
 }
@@ -136,6 +119,7 @@ void acpi_dsdt(struct aml *a, const struct acpi_config *c)
 		aml_int(a, ACPI_PM_SLP_TYP_S5);
 	aml_end(a);
 
+	acpi_dsdt_mode(a);
 	aml_begin_scope(a, "\\_SB");
 	for (unsigned i = 0; i < c->cpus; i++)
 		dsdt_processor(a, i);

@@ -15,7 +15,11 @@
 #define AML_SCOPE   0x10
 #define AML_BUFFER  0x11
 #define AML_PACKAGE 0x12
+#define AML_METHOD  0x14
+#define AML_DUAL    0x2e
 #define AML_EXT     0x5b
+#define AML_REGION  0x80 /* after AML_EXT */
+#define AML_FIELD   0x81 /* after AML_EXT */
 #define AML_DEVICE  0x82 /* after AML_EXT */
 
 void aml_init(struct aml *a, void *buf, size_t cap)
@@ -96,18 +100,37 @@ void aml_eisa_id(struct aml *a, const char *id)
 
 /* --- Names ---------------------------------------------------------------- */
 
+static void aml_segment(struct aml *a, const char *name, size_t len)
+{
+	assert(len >= 1 && len <= 4);
+	aml_put(a, name, len);
+	aml_put(a, "___", 4 - len);
+}
+
 static void aml_namestring(struct aml *a, const char *name)
 {
-	size_t len;
+	const char *dot = strchr(name, '.');
 
 	if (*name == '\\') {
 		aml_u8(a, '\\');
 		name++;
 	}
-	len = strlen(name);
-	assert(len >= 1 && len <= 4);
-	aml_put(a, name, len);
-	aml_put(a, "___", 4 - len);
+	if (dot) {
+		aml_u8(a, AML_DUAL);
+		aml_segment(a, name, (size_t)(dot - name));
+		name = dot + 1;
+	}
+	aml_segment(a, name, strlen(name));
+}
+
+void aml_ref(struct aml *a, const char *name)
+{
+	aml_namestring(a, name);
+}
+
+void aml_op(struct aml *a, enum aml_op op)
+{
+	aml_u8(a, op);
 }
 
 void aml_name(struct aml *a, const char *name)
@@ -182,6 +205,47 @@ void aml_begin_device(struct aml *a, const char *name)
 	aml_namestring(a, name);
 }
 
+void aml_begin_method(struct aml *a, const char *name, unsigned args)
+{
+	aml_u8(a, AML_METHOD);
+	aml_open(a);
+	aml_namestring(a, name);
+	aml_u8(a, (uint8_t)(args | 8)); /* serialized */
+}
+
+void aml_begin_if(struct aml *a)
+{
+	aml_u8(a, 0xa0);
+	aml_open(a);
+}
+
+void aml_begin_else(struct aml *a)
+{
+	aml_u8(a, 0xa1);
+	aml_open(a);
+}
+
+void aml_pci_bytes(struct aml *a, const char *region, uint8_t offset,
+		   const char *const *names, uint8_t count)
+{
+	aml_u8(a, AML_EXT);
+	aml_u8(a, AML_REGION);
+	aml_namestring(a, region);
+	aml_u8(a, 2); /* PCI_Config */
+	aml_int(a, offset);
+	aml_int(a, count);
+	aml_u8(a, AML_EXT);
+	aml_u8(a, AML_FIELD);
+	aml_open(a);
+	aml_namestring(a, region);
+	aml_u8(a, 1); /* byte accesses */
+	for (uint8_t i = 0; i < count; i++) {
+		aml_namestring(a, names[i]);
+		aml_u8(a, 8); /* bits */
+	}
+	aml_end(a);
+}
+
 void aml_begin_package(struct aml *a, uint8_t elements)
 {
 	aml_u8(a, AML_PACKAGE);
@@ -232,6 +296,14 @@ void aml_irq(struct aml *a, unsigned irq)
 {
 	aml_u8(a, 0x22);
 	aml_le(a, 1u << irq, 2);
+}
+
+/* The same with flags: level, active low, shared. */
+void aml_irqs_shared(struct aml *a, uint16_t irqs)
+{
+	aml_u8(a, 0x23);
+	aml_le(a, irqs, 2);
+	aml_u8(a, 0x18);
 }
 
 /* 6.4.3.4, 32-bit fixed memory range */

@@ -6,8 +6,9 @@
  *
  * A writer appends to a buffer of fixed size; what does not fit sets
  * `overflow` and is dropped, so callers check once at the end.  Constructs
- * nest: each aml_begin_*() needs its aml_end().  Names are at most four
- * characters a segment and are padded with '_'; a leading '\' is the root.
+ * nest: each aml_begin_*() needs its aml_end().  Names are one or two segments
+ * ("A.B") of at most four characters, padded with '_'; a leading '\' is the
+ * root.
  */
 #ifndef HOSTEL_MACHINE_AML_H
 #define HOSTEL_MACHINE_AML_H
@@ -49,7 +50,36 @@ void aml_name_eisa_id(struct aml *a, const char *name, const char *id);
 void aml_begin_scope(struct aml *a, const char *name);
 void aml_begin_device(struct aml *a, const char *name);
 void aml_begin_package(struct aml *a, uint8_t elements);
+/* Serialized. */
+void aml_begin_method(struct aml *a, const char *name, unsigned args);
+/* What is written next is the condition, then what is done. */
+void aml_begin_if(struct aml *a);
+void aml_begin_else(struct aml *a);
 void aml_end(struct aml *a);
+
+/* In a PCI function's device: bytes of its configuration space by name. */
+void aml_pci_bytes(struct aml *a, const char *region, uint8_t offset,
+		   const char *const *names, uint8_t count);
+
+/* --- Terms ---------------------------------------------------------------- */
+
+/* Operators come before their operands, the target last. */
+enum aml_op {
+	AML_OP_NOTHING = 0x00, /* as a target */
+	AML_OP_LOCAL0 = 0x60,
+	AML_OP_ARG0 = 0x68,
+	AML_OP_STORE = 0x70,
+	AML_OP_SUBTRACT = 0x74,
+	AML_OP_SHIFT_LEFT = 0x79,
+	AML_OP_AND = 0x7b,
+	AML_OP_OR = 0x7d,
+	AML_OP_FIND_RIGHT = 0x82, /* lowest bit that is set, from 1 */
+	AML_OP_WORD_FIELD = 0x8b, /* buffer, offset, new name */
+	AML_OP_RETURN = 0xa4,
+};
+void aml_op(struct aml *a, enum aml_op op);
+/* The object of that name. */
+void aml_ref(struct aml *a, const char *name);
 
 /* Name (name, ResourceTemplate () { ... }), closed by aml_end_resources(). */
 void aml_begin_resources(struct aml *a, const char *name);
@@ -59,6 +89,8 @@ void aml_end_resources(struct aml *a);
 void aml_io(struct aml *a, uint16_t base, uint8_t len);
 /* ISA IRQ 0..15: edge, active high, exclusive. */
 void aml_irq(struct aml *a, unsigned irq);
+/* A choice of ISA IRQs, one bit each: level, active low, shared. */
+void aml_irqs_shared(struct aml *a, uint16_t irqs);
 /* Fixed memory, writable. */
 void aml_memory32(struct aml *a, uint32_t base, uint32_t len);
 
