@@ -36,6 +36,14 @@ test-kvm: all
 	@LIMIT=5400 NPT=0 sh tests/kvm/nest.sh $(BUILD) doctor guests io memory \
 		boot:20 move:20 e2e:exit e2e:rng
 
+# Builds a Debian and uses it; keeps the image for the next time.
+test-images:
+	@sh tools/prereqs.sh mmdebstrap mtools e2fsprogs curl openssh-client \
+		ovmf seabios fakeroot fakechroot uidmap
+	@$(MAKE) -s --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) hostel hostel-vm
+	@IMAGES_HOME=$(abspath .cache/images) bash tests/images.sh
+
 bench:
 	@sh tools/prereqs.sh qemu-system-x86
 	@$(MAKE) -s --no-print-directory $(BUILD)/build.ninja
@@ -93,6 +101,7 @@ help:
 	@echo "make run        boot a stock Linux kernel to a shell"
 	@echo "make test       run all tests ('meson test -C build NAME': one)"
 	@echo "make test-kvm   test the KVM engine at length, in QEMU with AMD-V"
+	@echo "make test-images  build a Debian, boot it, use it (minutes)"
 	@echo "make bench      compare with QEMU and the bare processor"
 	@echo "make bench-disk compare disks with QEMU by fio"
 	@echo "make sanitize   run all tests under ASan and UBSan"

@@ -41,19 +41,47 @@ _hostel_disk()
 		$(compgen -f -- "$cur"))
 }
 
+_hostel_images()
+{
+	hostel image list 2>/dev/null | sed '1d; s/ .*//'
+}
+
+_hostel_image()
+{
+	if [ "$COMP_CWORD" = 2 ]; then
+		COMPREPLY=($(compgen -W "build pull import list info verify
+			remove" -- "$cur"))
+		return
+	fi
+	case ${COMP_WORDS[2]} in
+	build)
+		COMPREPLY=($(compgen -W "debian:12 --size --packages --hostname
+			--user --password --ssh-key --kernel --append --mirror
+			--name --output" -- "$cur")) ;;
+	pull)
+		COMPREPLY=($(compgen -W "debian:12 debian:13 ubuntu:24.04
+			--name --sha256 --sha512 --no-verify" -- "$cur")) ;;
+	import)
+		COMPREPLY=($(compgen -W "--user" -- "$cur")
+			$(compgen -f -- "$cur")) ;;
+	info|verify|remove)
+		COMPREPLY=($(compgen -W "$(_hostel_images)" -- "$cur")) ;;
+	esac
+}
+
 _hostel()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		COMPREPLY=($(compgen -W "run disk list stop power reset
+		COMPREPLY=($(compgen -W "run start image disk list rm ssh cp stop power reset
 			pause resume stats save screenshot attach detach
 			balloon doctor version help" -- "$cur"))
 		return
 	fi
 	case $prev in
-	--kernel|--initrd|--restore|--disk|--trace|--nvram|--firmware-log|--screenshot)
+	--kernel|--initrd|--user-data|--meta-data|--ssh-key|--restore|--disk|--trace|--nvram|--firmware-log|--screenshot)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return ;;
 	--engine)
@@ -85,8 +113,12 @@ _hostel()
 		_hostel_disk
 		return
 	fi
+	if [ "${COMP_WORDS[1]}" = image ]; then
+		_hostel_image
+		return
+	fi
 	case ${COMP_WORDS[1]} in
-	stop|power|reset|pause|resume|stats|save|screenshot|attach|detach|balloon)
+	start|rm|ssh|cp|stop|power|reset|pause|resume|stats|save|screenshot|attach|detach|balloon)
 		if [ "$COMP_CWORD" = 2 ]; then
 			COMPREPLY=($(compgen -W "$(hostel list 2>/dev/null |
 				sed '1d; s/ .*//')" -- "$cur"))
@@ -94,7 +126,9 @@ _hostel()
 			COMPREPLY=($(compgen -f -- "$cur"))
 		fi ;;
 	run)
-		COMPREPLY=($(compgen -W "--kernel --initrd --append --memory
+		COMPREPLY=($(compgen -W "$(_hostel_images)" -- "$cur")
+			$(compgen -W "--rm --disk-size --user-data --meta-data
+			--ssh-key --ssh-port --kernel --initrd --append --memory
 			--disk --firmware --nvram --firmware-log --boot --vga --screenshot
 			--cpus --cpu --restore --engine --console --no-reboot --timeout --stats
 			--name --trace --trace-filter --gdb --gdb-wait --help" \

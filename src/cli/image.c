@@ -283,9 +283,10 @@ static int image_do_import(struct image_call *c, struct err *err)
 		rc = store_temp(c->store, dir, err);
 	if (!rc)
 		rc = home_path(file, err, "%s/image", dir);
-	progress_step(&c->progress, "Copying %.80s", from);
-	if (!rc)
+	if (!rc) {
+		progress_step(&c->progress, "Copying %.80s", from);
 		rc = import_copy(from, file, &c->progress, err);
+	}
 	/* Again: what was looked at is now what is kept. */
 	if (!rc)
 		rc = import_probe(file, &image, err);

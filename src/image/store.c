@@ -356,7 +356,7 @@ int store_find(struct store *s, const char *name, struct image *image,
 		return rc;
 	if (access(path, F_OK))
 		rc = err_set(err, ENOENT,
-			     "there is no image %s; hostel image list shows "
+			     "there is no image '%s'; hostel image list shows "
 			     "what there is",
 			     name);
 	else if (store_get_json(path, name, image))
@@ -497,7 +497,7 @@ int store_remove(struct store *s, const char *name, store_used_fn *used,
 	if (rc)
 		return rc;
 	if (unlink(path))
-		rc = err_set(err, errno, "there is no image %s", name);
+		rc = err_set(err, errno, "there is no image '%s'", name);
 	else
 		store_collect_locked(s, used, opaque);
 	store_unlock(s);

@@ -72,7 +72,7 @@ done
 bad "no option '--colour'" --kernel "$kernel" --colour blue
 bad "'file'" --kernel "$kernel" file
 bad --stats --kernel "$kernel" --stats=yes
-for later in --disk --cdrom --firmware -v; do
+for later in -v; do
 	bad "$later: not built yet" --kernel "$kernel" $later x
 done
 bad "needs --gdb" --kernel "$kernel" --gdb-wait
