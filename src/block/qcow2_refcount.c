@@ -576,8 +576,12 @@ int qcow2_alloc_run(struct qcow2 *q, uint64_t count, uint64_t *first)
 	while (n < count) {
 		int rc = qcow2_rblock_need(q, c + n);
 
-		if (rc == -EAGAIN)
+		if (rc == -EAGAIN) {
+			/* The lock was dropped: what was free may not be. */
+			c = start;
+			n = 0;
 			continue;
+		}
 		if (!rc)
 			rc = qcow2_refcount_get(q, c + n, &v);
 		if (rc)
