@@ -101,6 +101,7 @@ fio_boot()
 	words="console=ttyS0 quiet panic=-1 hostel.script=fio"
 	words="$words fio.rows=$rows fio.seconds=$seconds"
 	image=$cache/fio.$2
+	cat "$image" >/dev/null # both find it in the host's page cache
 	case $1 in
 	hostel)
 		timeout 600 "$build/hostel" run --engine "$engine" --stats \

@@ -34,29 +34,39 @@ wait_for()
 	return 1
 }
 
-head -c 2097152 /dev/zero >"$tmp/small/filler"
-truncate -s 8M "$tmp/small/disk"
-: >"$err"
-hostel --name full --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \
-	--append "console=ttyS0 quiet hostel.script=test" \
-	--disk "$tmp/small/disk,format=raw" &
-ok "the guest is paused" wait_for "$tmp/small/disk: no space is left"
-sleep 3
-ok "and has heard of nothing" test "$(grep -c 'T good' "$out")" = 0
-ok "a list shows it" sh -c \
-	"'$HOSTEL' list | grep -q '^full  *no space'"
-"$HOSTEL" resume full
-sleep 0.5
-ok "told to go on, it cannot" test "$(grep -c 'T good' "$out")" = 0
-ok "it is said once" is "$(wc -l <"$err")" 1
-rm "$tmp/small/filler"
-ok "told to go on" "$HOSTEL" resume full
-wait
-ok "it goes on" said "T good"
-want=$(head -c 3145728 /dev/zero | tr '\0' x | sha256sum | cut -c 1-64)
-ok "with what it wrote" said "T sum $want"
-ok "in the file as well" is \
-	"$(head -c 3145728 "$tmp/small/disk" | sha256sum | cut -c 1-64)" "$want"
-ok "which is said, too" is "$(wc -l <"$err")" 2
+run()
+{
+	head -c 2097152 /dev/zero >"$tmp/small/filler"
+	"$HOSTEL" disk create --format "$1" "$tmp/small/disk" 8M >/dev/null ||
+		exit 99
+	: >"$err"
+	hostel --name full --kernel "$KERNELS/vmlinuz-amd64" \
+		--initrd "$tmp/initrd" --append "console=ttyS0 quiet hostel.script=test" \
+		--disk "$tmp/small/disk,format=$1" &
+	ok "the guest is paused" wait_for "$tmp/small/disk: no space is left"
+	sleep 3
+	ok "and has heard of nothing" test "$(grep -c 'T good' "$out")" = 0
+	ok "a list shows it" sh -c \
+		"'$HOSTEL' list | grep -q '^full  *no space'"
+	"$HOSTEL" resume full
+	sleep 0.5
+	ok "told to go on, it cannot" test "$(grep -c 'T good' "$out")" = 0
+	ok "it is said once" is "$(wc -l <"$err")" 1
+	rm "$tmp/small/filler"
+	ok "told to go on" "$HOSTEL" resume full
+	wait
+	ok "it goes on" said "T good"
+	want=$(head -c 3145728 /dev/zero | tr '\0' x | sha256sum | cut -c 1-64)
+	ok "with what it wrote" said "T sum $want"
+	"$HOSTEL" disk convert --from "$1" --format raw "$tmp/small/disk" \
+		"$tmp/raw" >/dev/null
+	ok "in the file as well" is \
+		"$(head -c 3145728 "$tmp/raw" | sha256sum | cut -c 1-64)" "$want"
+	rm -f "$tmp/small/disk" "$tmp/raw"
+	ok "which is said, too" is "$(wc -l <"$err")" 2
+}
+run raw
+run qcow2
+run vmdk
 umount "$tmp/small"
 finish
