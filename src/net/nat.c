@@ -36,6 +36,7 @@
 #include "net/backend.h"
 #include "net/offload.h"
 #include "net/packet.h"
+#include "net/stall.h"
 
 #define NAT_MTU    65521 /* libslirp's limit */
 #define NAT_MSS    32768 /* two in the largest window without scaling */
@@ -56,6 +57,7 @@ struct nat {
 	struct net_backend backend;
 	Slirp *slirp;
 	struct nat_timer timers[NAT_TIMERS];
+	struct stalls stalls;
 	struct net_poll *filling;
 	const struct net_poll *polling;
 };
@@ -63,40 +65,41 @@ struct nat {
 /* --- From libslirp -------------------------------------------------------- */
 
 /* A TCP segment larger than the guest's MTU: as receive offload makes them. */
-static void nat_mark(struct net_hdr *hdr, uint8_t *frame, size_t len)
+static void nat_mark(struct net_hdr *hdr, const struct packet *p,
+		     const struct packet_info *i)
 {
-	const struct packet p = { frame, len };
-	struct packet_info i;
-	size_t mss;
-
 	*hdr = (struct net_hdr){ .flags = NET_HDR_DATA_VALID };
-	if (len <= ETH_HLEN_MIN + NET_MTU || !packet_parse(&p, &i) || !i.ip ||
-	    i.protocol != IP_PROTO_TCP || !i.payload || i.end != len)
+	if (p->len <= ETH_HLEN_MIN + NET_MTU || !i->ip ||
+	    i->protocol != IP_PROTO_TCP || !i->payload || i->end != p->len)
 		return;
-	mss = i.ip == 4 ? NAT_MSS_V4 : NAT_MSS_V6;
 	*hdr = (struct net_hdr){
 		.flags = NET_HDR_NEEDS_CSUM,
-		.gso_type = i.ip == 4 ? NET_GSO_TCPV4 : NET_GSO_TCPV6,
-		.hdr_len = (uint16_t)i.payload,
-		.gso_size = (uint16_t)mss,
-		.csum_start = (uint16_t)i.l4,
+		.gso_type = i->ip == 4 ? NET_GSO_TCPV4 : NET_GSO_TCPV6,
+		.hdr_len = (uint16_t)i->payload,
+		.gso_size = i->ip == 4 ? NAT_MSS_V4 : NAT_MSS_V6,
+		.csum_start = (uint16_t)i->l4,
 		.csum_offset = TCP_CSUM_AT,
 	};
-	packet_put16(
-		frame + i.l4 + TCP_CSUM_AT,
-		(uint16_t)~packet_fold(packet_pseudo_sum(&p, &i, len - i.l4)));
+	packet_put16(p->data + i->l4 + TCP_CSUM_AT,
+		     (uint16_t)~packet_fold(
+			     packet_pseudo_sum(p, i, p->len - i->l4)));
 }
 
 static ssize_t nat_on_packet(const void *buf, size_t len, void *opaque)
 {
 	struct nat *nat = opaque;
 	uint8_t frame[NET_FRAME_MAX];
+	const struct packet p = { frame, len };
+	struct packet_info i;
 	struct net_hdr hdr;
 
 	if (len > sizeof(frame))
 		return (ssize_t)len;
 	memcpy(frame, buf, len);
-	nat_mark(&hdr, frame, len);
+	if (!packet_parse(&p, &i))
+		return (ssize_t)len;
+	stall_note(&nat->stalls, clock_mono_ns(), &p, &i);
+	nat_mark(&hdr, &p, &i);
 	net_deliver(nat->backend.link, &hdr, frame, len);
 	return (ssize_t)len;
 }
@@ -201,6 +204,7 @@ static void nat_fill(struct net_backend *b, struct net_poll *p)
 	slirp_pollfds_fill(nat->slirp, &ms, nat_add_poll, nat);
 	if (ms != UINT32_MAX)
 		net_poll_until(p, clock_mono_ns() + ms * NAT_MS);
+	net_poll_until(p, stall_when(&nat->stalls));
 	for (unsigned i = 0; i < NAT_TIMERS; i++)
 		if (nat->timers[i].used &&
 		    nat->timers[i].expire_ms != INT64_MAX)
@@ -222,6 +226,17 @@ static void nat_run_timers(struct nat *nat)
 	}
 }
 
+/* Each at most once a turn, as a probe makes the next one later. */
+static void nat_run_probes(struct nat *nat)
+{
+	uint64_t now = clock_mono_ns();
+	uint8_t probe[STALL_HEAD_MAX];
+	size_t len;
+
+	while ((len = stall_probe(&nat->stalls, now, probe)))
+		slirp_input(nat->slirp, probe, (int)len);
+}
+
 static void nat_polled(struct net_backend *b, const struct net_poll *p)
 {
 	struct nat *nat = (struct nat *)b;
@@ -229,6 +244,7 @@ static void nat_polled(struct net_backend *b, const struct net_poll *p)
 	nat->polling = p;
 	nat_run_timers(nat);
 	slirp_pollfds_poll(nat->slirp, 0, nat_get_revents, nat);
+	nat_run_probes(nat);
 }
 
 /* --- From the guest ------------------------------------------------------- */
