@@ -127,7 +127,8 @@ static int nvram_read(struct nvram *n, uint64_t size, struct err *err)
 }
 
 /* Takes over fd. */
-static int nvram_use(struct nvram *n, int fd, uint64_t room, struct err *err)
+static int nvram_use(struct nvram *n, int fd, const struct boot_blob *fresh,
+		     uint64_t room, struct err *err)
 {
 	struct stat st;
 	int ret;
@@ -144,6 +145,12 @@ static int nvram_use(struct nvram *n, int fd, uint64_t room, struct err *err)
 		return err_set(err, EINVAL, "NVRAM %s is not a regular file",
 			       n->name);
 	ret = nvram_check(n->name, (uint64_t)st.st_size, room, err);
+	if (ret == 0 && fresh->data && (uint64_t)st.st_size != fresh->size)
+		return err_set(err, EINVAL,
+			       "NVRAM %s does not belong to this firmware: it "
+			       "has %llu bytes, not %llu as %s",
+			       n->name, (unsigned long long)st.st_size,
+			       (unsigned long long)fresh->size, fresh->name);
 	return ret ? ret : nvram_read(n, (uint64_t)st.st_size, err);
 }
 
@@ -165,7 +172,7 @@ static int nvram_open_file(struct nvram *n, const char *path,
 			       path);
 	if (fd < 0)
 		fd = nvram_create(path, fresh, err);
-	return fd < 0 ? fd : nvram_use(n, fd, room, err);
+	return fd < 0 ? fd : nvram_use(n, fd, fresh, room, err);
 }
 
 /* In memory only: nobody said where to keep them. */

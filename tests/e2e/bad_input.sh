@@ -72,9 +72,26 @@ done
 bad "no option '--colour'" --kernel "$kernel" --colour blue
 bad "'file'" --kernel "$kernel" file
 bad --stats --kernel "$kernel" --stats=yes
-for later in -v; do
-	bad "$later: not built yet" --kernel "$kernel" $later x
-done
+bad "-v x" --kernel "$kernel" -v x
+# Firmware.
+head -c 1000 /dev/zero >"$tmp/small"
+head -c 65536 /dev/zero >"$tmp/other"
+bad "does not exist" --firmware "$tmp/none"
+bad "no ROM image" --firmware "$tmp/small"
+bad "is a directory" --firmware "$tmp"
+bad "give --kernel or --firmware" --kernel "$kernel" --firmware "$tmp/small"
+if [ -e /usr/share/seabios/bios-256k.bin ]; then
+	bad "keeps no variables" --firmware bios --nvram "$tmp/nvram"
+	bad "not \"floppy\"" --firmware bios --boot floppy
+	bad "unknown display" --firmware bios --vga cga
+	bad "firmware log" --firmware bios --firmware-log "$tmp/none/log"
+fi
+if [ -e /usr/share/OVMF/OVMF_CODE_4M.fd ]; then
+	bad "cannot make NVRAM" --firmware uefi --nvram "$tmp/none/nvram"
+	bad "does not belong" --firmware uefi --nvram "$tmp/small"
+	bad "does not belong" --firmware uefi --nvram "$tmp/other"
+	bad "open NVRAM" --firmware uefi --nvram "$tmp"
+fi
 bad "needs --gdb" --kernel "$kernel" --gdb-wait
 bad "needs --trace" --kernel "$kernel" --trace-filter insn
 long=$(head -c 5000 /dev/zero | tr '\0' x)
