@@ -47,6 +47,40 @@ cli image pull http://127.0.0.1:1/x.qcow2 --no-verify
 ok "nobody there" gave_up "cannot fetch"
 ok "nothing was kept" is "$(ls "$HOSTEL_HOME/images/tmp")" ""
 
+# Over HTTP, with the lists of checksums that people put beside images.
+if command -v curl >/dev/null; then
+	mkdir "$tmp/www"
+	cp "$tmp/disk.img" "$tmp/www/good.img"
+	cp "$tmp/disk.img" "$tmp/www/bad.img"
+	(cd "$tmp/www" && sha512sum good.img bad.img >SHA512SUMS)
+	echo more >>"$tmp/www/bad.img"
+	python3 - "$tmp/www" >"$tmp/port" 2>/dev/null <<'END' &
+import functools, http.server, sys
+handler = functools.partial(http.server.SimpleHTTPRequestHandler,
+                            directory=sys.argv[1])
+server = http.server.HTTPServer(('127.0.0.1', 0), handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+END
+	server=$!
+	for try in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		[ ! -s "$tmp/port" ] || break
+		sleep 0.5
+	done
+	url=http://127.0.0.1:$(cat "$tmp/port")
+	cli image pull "$url/bad.img"
+	ok "a wrong checksum" gave_up "nothing was kept"
+	ok "nothing was" is "$(ls "$HOSTEL_HOME/images/blobs")" ""
+	cli image pull "$url/none.img" --no-verify
+	ok "no such file" gave_up "404"
+	cli image pull "$url/good.img" --name pulled
+	ok "a right checksum" is "$status" 0
+	cli image info pulled
+	ok "where it is from" said "^source .*good.img"
+	cli image remove pulled
+	kill "$server"
+fi
+
 cli image import "$tmp/disk.img" test:1
 ok "import" is "$status" 0
 cli image list
