@@ -18,6 +18,9 @@ cli_verb_fn cli_stop;
 cli_verb_fn cli_ctl;
 /* ctl_device.c: their devices. */
 cli_verb_fn cli_balloon;
+cli_verb_fn cli_attach;
+cli_verb_fn cli_detach;
+cli_verb_fn cli_devices;
 /* ctl_file.c: what they write into files. */
 cli_verb_fn cli_save;
 cli_verb_fn cli_screenshot;

@@ -2,10 +2,12 @@
  * acpi_dsdt.c - the differentiated system description table: what no bus can
  * enumerate.
  */
+#include <assert.h>
 #include <stdio.h>
 
 #include "dev/pc/acpi_pm.h"
 #include "dev/pci/host.h"
+#include "dev/pci/hotplug.h"
 #include "machine/acpi.h"
 
 /* The devices behind the ISA bridge, with the resources of the PC/AT. */
@@ -71,6 +73,91 @@ static void dsdt_windows(struct aml *a, const struct acpi_config *c)
 	aml_end_resources(a);
 }
 
+/* --- Hot plug (dev/pci/hotplug.h) ------------------------------------------
+ */
+
+/* Notifications of ACPI 6.5, table 5.155. */
+#define DSDT_DEVICE_CHECK  1
+#define DSDT_EJECT_REQUEST 3
+
+static void dsdt_slot_name(char name[5], unsigned slot)
+{
+	snprintf(name, 5, "S%02X", slot & 0xff);
+}
+
+/* A slot that can be emptied: _EJ0 is what tells an OS so. */
+static void dsdt_slot(struct aml *a, unsigned slot)
+{
+	char name[5];
+
+	dsdt_slot_name(name, slot);
+	aml_begin_device(a, name);
+	aml_name_int(a, "_ADR", slot << 16);
+	aml_name_int(a, "_SUN", slot);
+	aml_begin_method(a, "_EJ0", 1);
+	aml_op(a, AML_OP_STORE);
+	aml_int(a, 1u << slot);
+	aml_ref(a, "HPEJ");
+	aml_end(a);
+	aml_end(a);
+}
+
+/* Method HPLG: looks what has happened and says so to the slots. */
+static void dsdt_look_at_slots(struct aml *a)
+{
+	static const struct {
+		const char *field;
+		unsigned what;
+	} news[] = { { "HPUP", DSDT_DEVICE_CHECK },
+		     { "HPDN", DSDT_EJECT_REQUEST } };
+	char name[5];
+
+	aml_begin_method(a, "HPLG", 0);
+	for (unsigned i = 0; i < 2; i++) {
+		aml_op(a, AML_OP_STORE);
+		aml_ref(a, news[i].field);
+		aml_op(a, AML_OP_LOCAL0 + i);
+		for (unsigned slot = PCI_HOTPLUG_FIRST; slot < PCI_HOTPLUG_END;
+		     slot++) {
+			dsdt_slot_name(name, slot);
+			aml_begin_if(a);
+			aml_op(a, AML_OP_AND);
+			aml_op(a, AML_OP_LOCAL0 + i);
+			aml_int(a, 1u << slot);
+			aml_op(a, AML_OP_NOTHING);
+			aml_op(a, AML_OP_NOTIFY);
+			aml_ref(a, name);
+			aml_int(a, news[i].what);
+			aml_end(a);
+		}
+	}
+	aml_end(a);
+}
+
+static void dsdt_hotplug(struct aml *a)
+{
+	aml_region_io(a, "HPRG", PCI_HOTPLUG_BASE, PCI_HOTPLUG_SIZE);
+	aml_begin_field(a, "HPRG");
+	aml_field_dword(a, "HPUP");
+	aml_field_dword(a, "HPDN");
+	aml_field_dword(a, "HPEJ");
+	aml_end(a);
+	for (unsigned slot = PCI_HOTPLUG_FIRST; slot < PCI_HOTPLUG_END; slot++)
+		dsdt_slot(a, slot);
+	dsdt_look_at_slots(a);
+}
+
+/* An edge on general purpose event 1. */
+static void dsdt_events(struct aml *a)
+{
+	static_assert(PCI_HOTPLUG_GPE == 1, "the method's name says which");
+	aml_begin_scope(a, "\\_GPE");
+	aml_begin_method(a, "_E01", 0);
+	aml_ref(a, "\\_SB.PCI0.HPLG");
+	aml_end(a);
+	aml_end(a);
+}
+
 static void dsdt_pci(struct aml *a, const struct acpi_config *c)
 {
 	aml_begin_device(a, "PCI0");
@@ -82,6 +169,7 @@ static void dsdt_pci(struct aml *a, const struct acpi_config *c)
 	dsdt_windows(a, c);
 	acpi_dsdt_routing(a);
 	dsdt_isa_bridge(a);
+	dsdt_hotplug(a);
 	aml_end(a);
 }
 
@@ -126,4 +214,5 @@ void acpi_dsdt(struct aml *a, const struct acpi_config *c)
 	dsdt_board(a, c);
 	dsdt_pci(a, c);
 	aml_end(a);
+	dsdt_events(a);
 }

@@ -17,6 +17,7 @@
 #define AML_PACKAGE 0x12
 #define AML_METHOD  0x14
 #define AML_DUAL    0x2e
+#define AML_MULTI   0x2f
 #define AML_EXT     0x5b
 #define AML_REGION  0x80 /* after AML_EXT */
 #define AML_FIELD   0x81 /* after AML_EXT */
@@ -107,19 +108,23 @@ static void aml_segment(struct aml *a, const char *name, size_t len)
 	aml_put(a, "___", 4 - len);
 }
 
+/* 20.2.2: two segments have a prefix of their own, more are counted. */
 static void aml_namestring(struct aml *a, const char *name)
 {
-	const char *dot = strchr(name, '.');
+	unsigned dots = 0;
 
 	if (*name == '\\') {
 		aml_u8(a, '\\');
 		name++;
 	}
-	if (dot) {
-		aml_u8(a, AML_DUAL);
-		aml_segment(a, name, (size_t)(dot - name));
-		name = dot + 1;
-	}
+	for (const char *p = name; (p = strchr(p, '.')); p++)
+		dots++;
+	if (dots)
+		aml_u8(a, dots == 1 ? AML_DUAL : AML_MULTI);
+	if (dots > 1)
+		aml_u8(a, dots + 1);
+	for (; dots--; name = strchr(name, '.') + 1)
+		aml_segment(a, name, strcspn(name, "."));
 	aml_segment(a, name, strlen(name));
 }
 
@@ -251,6 +256,34 @@ void aml_begin_package(struct aml *a, uint8_t elements)
 	aml_u8(a, AML_PACKAGE);
 	aml_open(a);
 	aml_u8(a, elements);
+}
+
+/* --- Regions ----------------------------------------------------------------
+ */
+
+void aml_region_io(struct aml *a, const char *name, uint16_t base, uint16_t len)
+{
+	aml_u8(a, AML_EXT);
+	aml_u8(a, AML_REGION);
+	aml_namestring(a, name);
+	aml_u8(a, 1); /* SystemIO */
+	aml_int(a, base);
+	aml_int(a, len);
+}
+
+void aml_begin_field(struct aml *a, const char *region)
+{
+	aml_u8(a, AML_EXT);
+	aml_u8(a, AML_FIELD);
+	aml_open(a);
+	aml_namestring(a, region);
+	aml_u8(a, 0x03); /* dword access, no lock, preserve */
+}
+
+void aml_field_dword(struct aml *a, const char *name)
+{
+	aml_namestring(a, name);
+	aml_u8(a, 32); /* bits, as a PkgLength of one byte */
 }
 
 /* --- Resources ---------------------------------------------------------- */

@@ -61,6 +61,12 @@ void aml_end(struct aml *a);
 void aml_pci_bytes(struct aml *a, const char *region, uint8_t offset,
 		   const char *const *names, uint8_t count);
 
+/* Ports as a region, and dwords of it: a field_dword for each, aml_end(). */
+void aml_region_io(struct aml *a, const char *name, uint16_t base,
+		   uint16_t len);
+void aml_begin_field(struct aml *a, const char *region);
+void aml_field_dword(struct aml *a, const char *name);
+
 /* --- Terms ---------------------------------------------------------------- */
 
 /* Operators come before their operands, the target last. */
@@ -73,12 +79,13 @@ enum aml_op {
 	AML_OP_SHIFT_LEFT = 0x79,
 	AML_OP_AND = 0x7b,
 	AML_OP_OR = 0x7d,
+	AML_OP_NOTIFY = 0x86, /* object, value */
 	AML_OP_FIND_RIGHT = 0x82, /* lowest bit that is set, from 1 */
 	AML_OP_WORD_FIELD = 0x8b, /* buffer, offset, new name */
 	AML_OP_RETURN = 0xa4,
 };
 void aml_op(struct aml *a, enum aml_op op);
-/* The object of that name. */
+/* The object of that name (or path): what it holds, or a call of it. */
 void aml_ref(struct aml *a, const char *name);
 
 /* Name (name, ResourceTemplate () { ... }), closed by aml_end_resources(). */

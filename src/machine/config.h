@@ -30,6 +30,7 @@ struct vm_disk {
 	uint64_t bps, iops, bps_burst, iops_burst; /* 0: no limit */
 	uint64_t queues; /* 0: one a vCPU, at most 4 */
 	char *fault;     /* rules of the fault filter, for tests */
+	uint64_t slot;   /* on the PCI bus; 0: the next free one */
 };
 
 /*
@@ -48,6 +49,7 @@ struct vm_net {
 	bool mirror;
 	char *uplink;  /* switch: "nat" joins NAT to it */
 	bool loopback; /* nat: 10.0.2.2 is the host's 127.0.0.1 */
+	uint64_t slot; /* on the PCI bus; 0: the next free one */
 };
 
 /* Strings are owned by the config; NULL: not given. */

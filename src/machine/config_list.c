@@ -62,6 +62,7 @@ static const struct list_key list_disk[] = {
 	DISK_KEY(iops_burst, LIST_COUNT, NULL),
 	DISK_KEY(queues, LIST_COUNT, NULL),
 	DISK_KEY(fault, LIST_STRING, NULL),
+	DISK_KEY(slot, LIST_COUNT, NULL),
 	{ NULL, LIST_FLAG, 0, NULL },
 };
 
@@ -79,6 +80,7 @@ static const struct list_key list_net[] = {
 	NET_KEY(mirror, LIST_FLAG, NULL),
 	NET_KEY(uplink, LIST_STRING, "nat"),
 	NET_KEY(loopback, LIST_FLAG, NULL),
+	NET_KEY(slot, LIST_COUNT, NULL),
 	{ NULL, LIST_FLAG, 0, NULL },
 };
 
@@ -389,6 +391,41 @@ static void list_free_entry(const struct list *l, void *entry)
 	for (const struct list_key *k = l->keys; k && k->key; k++)
 		if (k->kind == LIST_STRING)
 			free(*(char **)((char *)entry + k->offset));
+}
+
+static void list_drop(struct vm_config *c, const struct list *l, unsigned n)
+{
+	unsigned *count = list_count(c, l);
+	char *entry = *list_array(c, l) + n * l->entry_size;
+
+	list_free_entry(l, entry);
+	memmove(entry, entry + l->entry_size, (--*count - n) * l->entry_size);
+}
+
+static void list_drop_slot(struct vm_config *c, const struct list *l,
+			   unsigned slot)
+{
+	const struct list_key *k = l->keys ? list_find_key(l, "slot") : NULL;
+
+	for (unsigned n = 0; k && n < *list_count(c, l); n++) {
+		char *entry = *list_array(c, l) + n * l->entry_size;
+
+		if (*(uint64_t *)(entry + k->offset) == slot)
+			list_drop(c, l, n--);
+	}
+}
+
+void config_list_drop_slot(struct vm_config *c, unsigned slot)
+{
+	for (size_t i = 0; i < LISTS; i++)
+		list_drop_slot(c, &lists[i], slot);
+}
+
+void config_list_drop_last(struct vm_config *c, const char *key)
+{
+	const struct list *l = list_find(key);
+
+	list_drop(c, l, *list_count(c, l) - 1);
 }
 
 void config_list_free(struct vm_config *c)

@@ -26,6 +26,7 @@
 #include "dev/pc/rtc.h"
 #include "dev/pc/uart.h"
 #include "dev/pci/host.h"
+#include "dev/pci/hotplug.h"
 #include "dev/pci/lpc.h"
 #include "dev/vga/vga.h"
 #include "dev/virtio/balloon.h"
@@ -35,11 +36,13 @@
 #include "dev/virtio/virtio_net.h"
 #include "machine/acpi.h"
 #include "machine/bootorder.h"
+#include "machine/config_list.h"
 #include "machine/disks.h"
 #include "machine/e820.h"
 #include "machine/firmware.h"
 #include "machine/fw_items.h"
 #include "machine/nics.h"
+#include "machine/pc_impl.h"
 #include "machine/run.h"
 #include "machine/sata.h"
 #include "machine/vm.h"
@@ -48,34 +51,8 @@
 #define PC_FLUSH_WAIT_MS 1000
 /* Slot 0 is the host bridge, 1 is kept for a display, 31 the ISA bridge. */
 #define PC_SLOT_VGA    1
-#define PC_SLOT_FIRST  2
-#define PC_SLOT_END    31
 #define PC_DISK_QUEUES 4
 #define PC_ECAM_LOWEST 0x80000000ull
-
-struct pc {
-	struct pic *pic;
-	struct ioapic *ioapic;
-	struct irqs *irqs;
-	struct pit *pit;
-	struct rtc *rtc;
-	struct port92 *port92;
-	struct i8042 *i8042;
-	struct uart *com1;
-	struct debug *debug;
-	struct acpi_pm *pm;
-	struct fw_cfg *fw_cfg;
-	struct pflash *flash[2]; /* code and variables; NULL: none */
-	struct pci_host *pci;
-	struct lpc *lpc;
-	struct bootorder boot;
-	struct vga *vga;     /* NULL: none */
-	unsigned next_slot;  /* for what is plugged into the PCI bus */
-	struct dev *plugged; /* these, in order of creation */
-	int log_fd;          /* --firmware-log; -1: none */
-	struct virtio_dev *balloon;
-	struct disks disks;
-};
 
 /* --- What devices ask of the board ---------------------------------------- */
 
@@ -259,32 +236,40 @@ static void pc_add(struct dev **list, void *device)
 	*list = DEV(device);
 }
 
-/* Slots go from PC_SLOT_FIRST on, in the order of the list in pc_build(). */
-static int pc_next_slot(struct pc *pc, struct err *err)
+/*
+ * The slot that is asked for, or (0) the lowest that is free: in the order of
+ * the list in pc_build().
+ */
+static int pc_take_slot(struct pc *pc, uint64_t wanted, struct err *err)
 {
-	if (pc->next_slot < PC_SLOT_FIRST)
-		pc->next_slot = PC_SLOT_FIRST;
-	if (pc->next_slot == PC_SLOT_END)
+	unsigned slot = wanted ? (unsigned)wanted : PCI_HOTPLUG_FIRST;
+
+	if (wanted && (wanted < PCI_HOTPLUG_FIRST || wanted >= PCI_HOTPLUG_END))
+		return err_set(err, EINVAL,
+			       "slot %llu is not one for this: take %u to %u",
+			       (unsigned long long)wanted, PCI_HOTPLUG_FIRST,
+			       PCI_HOTPLUG_END - 1);
+	while (!wanted && slot < PCI_HOTPLUG_END && pc->slot[slot].dev)
+		slot++;
+	if (slot == PCI_HOTPLUG_END)
 		return err_set(err, ENOSPC,
 			       "more devices than the PCI bus has slots: "
 			       "at most %u",
-			       PC_SLOT_END - PC_SLOT_FIRST);
-	return (int)pc->next_slot++;
+			       PCI_HOTPLUG_END - PCI_HOTPLUG_FIRST);
+	if (pc->slot[slot].dev)
+		return err_set(err, EEXIST, "slot %u is taken by %s", slot,
+			       pc->slot[slot].dev->name);
+	return (int)slot;
 }
 
-static unsigned pc_instances(const struct pc *pc, const char *name)
+/*
+ * Takes vd over, also on failure.  The instance is the slot, so that a state
+ * is found again whatever was plugged in and out.  Returns the slot.
+ */
+static int pc_plug_virtio(struct pc *pc, struct virtio_dev *vd, uint64_t wanted,
+			  struct err *err)
 {
-	unsigned n = 0;
-
-	for (const struct dev *dev = pc->plugged; dev; dev = dev->next)
-		n += !strcmp(dev->name, name);
-	return n;
-}
-
-/* Takes vd over, also on failure. */
-static int pc_plug_virtio(struct pc *pc, struct virtio_dev *vd, struct err *err)
-{
-	int slot = pc_next_slot(pc, err);
+	int slot = pc_take_slot(pc, wanted, err);
 	struct virtio_pci *v;
 	int ret;
 
@@ -292,11 +277,14 @@ static int pc_plug_virtio(struct pc *pc, struct virtio_dev *vd, struct err *err)
 		vd->ops->free(vd);
 		return slot;
 	}
-	vd->instance = pc_instances(pc, vd->name);
+	vd->instance = (unsigned)slot;
 	ret = virtio_pci_new(&v, pc->pci, (unsigned)slot, vd, err);
-	if (ret == 0)
-		pc_add(&pc->plugged, v);
-	return ret;
+	if (ret < 0)
+		return ret;
+	pc->slot[slot].dev = DEV(v);
+	pc->slot[slot].vd = vd;
+	pc_add(&pc->plugged, v);
+	return slot;
 }
 
 static int pc_rng(struct vm *vm, struct pc *pc, struct err *err)
@@ -304,14 +292,18 @@ static int pc_rng(struct vm *vm, struct pc *pc, struct err *err)
 	struct virtio_dev *vd;
 	int ret = virtio_rng_new(&vd, &vm->env, err);
 
-	return ret ? ret : pc_plug_virtio(pc, vd, err);
+	if (ret == 0)
+		ret = pc_plug_virtio(pc, vd, 0, err);
+	return ret < 0 ? ret : 0;
 }
 
 static int pc_new_balloon(struct vm *vm, struct pc *pc, struct err *err)
 {
 	int ret = virtio_balloon_new(&pc->balloon, &vm->env, err);
 
-	return ret ? ret : pc_plug_virtio(pc, pc->balloon, err);
+	if (ret == 0)
+		ret = pc_plug_virtio(pc, pc->balloon, 0, err);
+	return ret < 0 ? ret : 0;
 }
 
 /* As many queues as vCPUs may use at once; more cost memory only. */
@@ -333,8 +325,7 @@ static void pc_stat_disk(void *device, struct block_queue_stats *out)
 	virtio_blk_stats(device, out);
 }
 
-static int pc_disk(struct vm *vm, struct pc *pc, const struct vm_disk *disk,
-		   struct err *err)
+int pc_disk(struct vm *vm, struct pc *pc, struct vm_disk *disk, struct err *err)
 {
 	struct disks_entry *entry = disks_add(&pc->disks, disk);
 	struct virtio_blk_config config = {
@@ -350,8 +341,7 @@ static int pc_disk(struct vm *vm, struct pc *pc, const struct vm_disk *disk,
 	ret = disks_open(&config.disk, disk, err);
 	if (ret < 0)
 		return ret;
-	snprintf(serial, sizeof(serial), "hostel-disk%u",
-		 pc_instances(pc, "virtio-blk"));
+	snprintf(serial, sizeof(serial), "hostel-disk%u", pc->next_serial++);
 	config.serial = serial;
 	ret = virtio_blk_new(&vd, &vm->env, &config, err);
 	if (ret < 0)
@@ -359,9 +349,12 @@ static int pc_disk(struct vm *vm, struct pc *pc, const struct vm_disk *disk,
 	entry->retry = pc_retry_disk;
 	entry->stats = pc_stat_disk;
 	entry->device = vd;
-	ret = pc_plug_virtio(pc, vd, err);
-	if (ret == 0)
-		bootorder_virtio_disk(&pc->boot, pc->next_slot - 1);
+	ret = pc_plug_virtio(pc, vd, disk->slot, err);
+	if (ret < 0) {
+		disks_remove(&pc->disks, vd);
+		return ret;
+	}
+	disk->slot = (unsigned)ret;
 	return ret;
 }
 
@@ -369,14 +362,19 @@ static int pc_disks(struct vm *vm, struct pc *pc, struct err *err)
 {
 	int ret = disks_init(&pc->disks, vm, err);
 
-	for (unsigned i = 0; i < vm->config.disk_count && ret == 0; i++)
+	for (unsigned i = 0; i < vm->config.disk_count && ret >= 0; i++) {
+		ret = 0;
 		if (disks_on_bus(&vm->config.disks[i], "virtio"))
 			ret = pc_disk(vm, pc, &vm->config.disks[i], err);
-	return ret;
+		if (ret > 0)
+			bootorder_virtio_disk(&pc->boot, (unsigned)ret);
+	}
+	return ret < 0 ? ret : 0;
 }
 
+/* Returns the slot. */
 static int pc_virtio_nic(struct vm *vm, struct pc *pc, struct nics_card *card,
-			 struct err *err)
+			 uint64_t slot, struct err *err)
 {
 	struct virtio_net_config config = { .pairs = card->pairs };
 	struct virtio_dev *vd;
@@ -384,25 +382,46 @@ static int pc_virtio_nic(struct vm *vm, struct pc *pc, struct nics_card *card,
 
 	memcpy(config.mac, card->mac, NET_MAC_LEN);
 	ret = virtio_net_new(&vd, &vm->env, &config, card->link, err);
-	return ret ? ret : pc_plug_virtio(pc, vd, err);
+	return ret ? ret : pc_plug_virtio(pc, vd, slot, err);
 }
 
+/* Returns the slot. */
 static int pc_e1000(struct vm *vm, struct pc *pc, struct nics_card *card,
-		    struct err *err)
+		    uint64_t wanted, struct err *err)
 {
-	struct e1000_config config = { .instance = pc_instances(pc, "e1000") };
-	int slot = pc_next_slot(pc, err), ret;
+	int slot = pc_take_slot(pc, wanted, err), ret;
+	struct e1000_config config = { .slot = (unsigned)slot,
+				       .instance = (unsigned)slot };
 	struct e1000 *e;
 
 	if (slot < 0) {
 		net_close(card->link);
 		return slot;
 	}
-	config.slot = (unsigned)slot;
 	memcpy(config.mac, card->mac, NET_MAC_LEN);
 	ret = e1000_new(&e, &vm->env, pc->pci, &config, card->link, err);
+	if (ret < 0)
+		return ret;
+	pc->slot[slot].dev = DEV(e);
+	pc_add(&pc->plugged, e);
+	return slot;
+}
+
+int pc_nic(struct vm *vm, struct pc *pc, unsigned i, struct err *err)
+{
+	bool listed = i < vm->config.net_count; /* else -p alone asks for it */
+	struct vm_net *net = listed ? &vm->config.nets[i] : NULL;
+	struct nics_card card;
+	int ret = nics_open(&card, &vm->config, i, err);
+
+	uint64_t slot = net ? net->slot : 0;
+
 	if (ret == 0)
-		pc_add(&pc->plugged, e);
+		ret = strcmp(card.nic, "e1000")
+			      ? pc_virtio_nic(vm, pc, &card, slot, err)
+			      : pc_e1000(vm, pc, &card, slot, err);
+	if (ret > 0 && net)
+		net->slot = (unsigned)ret;
 	return ret;
 }
 
@@ -410,18 +429,12 @@ static int pc_nics(struct vm *vm, struct pc *pc, struct err *err)
 {
 	int ret = nics_check(&vm->config, err);
 
-	for (unsigned i = 0; i < nics_count(&vm->config) && ret == 0; i++) {
-		struct nics_card card;
-
-		ret = nics_open(&card, &vm->config, i, err);
-		if (ret == 0)
-			ret = strcmp(card.nic, "e1000") ?
-				      pc_virtio_nic(vm, pc, &card, err) :
-				      pc_e1000(vm, pc, &card, err);
-		if (ret == 0)
-			bootorder_nic(&pc->boot, pc->next_slot - 1);
+	for (unsigned i = 0; i < nics_count(&vm->config) && ret >= 0; i++) {
+		ret = pc_nic(vm, pc, i, err);
+		if (ret > 0)
+			bootorder_nic(&pc->boot, (unsigned)ret);
 	}
-	return ret;
+	return ret < 0 ? ret : 0;
 }
 
 /* Ports go in the order that sata.h has. */
@@ -474,7 +487,9 @@ static int pc_volume(struct vm *vm, struct pc *pc, const char *volume,
 	*colon = '\0';
 	ret = virtio_9p_new(&vd, &vm->env, dir, colon + 1, readonly, err);
 	free(dir);
-	return ret ? ret : pc_plug_virtio(pc, vd, err);
+	if (ret == 0)
+		ret = pc_plug_virtio(pc, vd, 0, err);
+	return ret < 0 ? ret : 0;
 }
 
 static int pc_volumes(struct vm *vm, struct pc *pc, struct err *err)
@@ -516,7 +531,12 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 	if (ret == 0)
 		ret = pc_display(vm, pc, err);
 	if (ret == 0)
+		ret = pc_hotplug(vm, pc, err);
+	/* What every guest has comes first: its slots never change. */
+	if (ret == 0)
 		ret = pc_rng(vm, pc, err);
+	if (ret == 0)
+		ret = pc_new_balloon(vm, pc, err);
 	if (ret == 0)
 		ret = pc_disks(vm, pc, err);
 	if (ret == 0)
@@ -525,8 +545,6 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 		ret = pc_sata(vm, pc, err);
 	if (ret == 0)
 		ret = pc_volumes(vm, pc, err);
-	if (ret == 0)
-		ret = pc_new_balloon(vm, pc, err);
 	if (ret == 0)
 		ret = bootorder_finish(&pc->boot, vm->config.boot, pc->fw_cfg,
 				       err);
@@ -538,7 +556,8 @@ static void pc_list(struct vm *vm, struct pc *pc)
 	void *devices[] = { pc->pic,      pc->ioapic, pc->irqs,   pc->pit,
 			    pc->rtc,      pc->port92, pc->i8042,  pc->com1,
 			    pc->debug,    pc->pm,     pc->fw_cfg, pc->flash[0],
-			    pc->flash[1], pc->pci,    pc->lpc,    pc->vga };
+			    pc->flash[1], pc->pci,    pc->lpc,    pc->vga,
+			    pc->hotplug };
 
 	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
 		pc_add(&vm->devs, devices[i]);
@@ -557,6 +576,7 @@ int pc_new(struct vm *vm, struct err *err)
 		return err_set(err, ENOMEM, "out of memory");
 	pc->log_fd = -1;
 	pc->disks.timer_fd = -1;
+	pthread_mutex_init(&pc->plugging, NULL);
 	vm->pc = pc;
 	ret = pc_build(vm, pc, err);
 	pc_list(vm, pc);
@@ -576,6 +596,8 @@ static void pc_free_from(struct dev *dev)
 
 void pc_free(struct vm *vm)
 {
+	if (vm->pc && vm->pc->ejected.loop)
+		timer_disarm(&vm->pc->ejected);
 	pc_free_from(vm->devs);
 	vm->devs = NULL;
 	if (vm->pc)
@@ -588,9 +610,11 @@ void pc_free(struct vm *vm)
 
 void pc_reset(struct vm *vm)
 {
+	pc_lock_devices(vm);
 	for (struct dev *dev = vm->devs; dev; dev = dev->next)
 		if (dev->reset)
 			dev->reset(dev);
+	pc_unlock_devices(vm);
 }
 
 void pc_walk(struct vm *vm, struct walk *w)
@@ -638,12 +662,14 @@ json_t *pc_disk_stats(struct vm *vm)
 
 void pc_hold_disks(struct vm *vm)
 {
+	pc_lock_devices(vm);
 	disks_hold(&vm->pc->disks);
 }
 
 void pc_release_disks(struct vm *vm)
 {
 	disks_release(&vm->pc->disks);
+	pc_unlock_devices(vm);
 }
 
 struct virtio_dev *pc_balloon(struct vm *vm)

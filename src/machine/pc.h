@@ -8,6 +8,8 @@
 
 #include <jansson.h>
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "base/walk.h"
 
@@ -36,6 +38,24 @@ struct vga *pc_vga(struct vm *vm);
 
 /* The guest's memory balloon; every guest has one. */
 struct virtio_dev *pc_balloon(struct vm *vm);
+
+/* --- Hot plug; hold the devices' lock, from the monitor's thread only ------ */
+
+/*
+ * Plugs in entry `index` of the description's disks, or networks.  Returns
+ * the slot.
+ */
+int pc_plug_disk(struct vm *vm, unsigned index, struct err *err);
+int pc_plug_nic(struct vm *vm, unsigned index, struct err *err);
+/* The device in a slot where such are; NULL: none. */
+const char *pc_slot(struct vm *vm, unsigned slot);
+/* Is it a device that can be taken out? */
+bool pc_can_eject(struct vm *vm, unsigned slot);
+/* The guest empties it when it likes to: then it is no longer described. */
+void pc_ask_to_eject(struct vm *vm, unsigned slot);
+void pc_lock_devices(struct vm *vm);
+void pc_unlock_devices(struct vm *vm);
+
 void pc_power_button(struct vm *vm);
 /* A disk of the host was full: try again.  False: none was.  Any thread. */
 bool pc_resume_disks(struct vm *vm);

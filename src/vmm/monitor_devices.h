@@ -5,6 +5,12 @@
  *		use, bytes or a string like "256M".  Answers with "memory" (in
  *		use by the guest now), "target", "maximum", "reported_free",
  *		"touched" (on the host), and "guest": what its kernel counts.
+ *
+ * device-add	"disk" or "net": as --disk and --net describe it.  Answers with
+ *		"slot".
+ * device-remove "slot", or "disk": the file's name as it was given.  Answers
+ *		when the guest has let it go, or refuses after 10 s.
+ * device-list	answers with "devices": what is in the slots of the PCI bus.
  */
 #ifndef HOSTEL_VMM_MONITOR_DEVICES_H
 #define HOSTEL_VMM_MONITOR_DEVICES_H
@@ -12,5 +18,8 @@
 #include "vmm/monitor.h"
 
 monitor_fn devices_balloon;
+monitor_fn devices_add;
+monitor_fn devices_remove;
+monitor_fn devices_list;
 
 #endif

@@ -128,15 +128,11 @@ static int verbs_screenshot(struct vm *vm, const json_t *args, int fd,
 }
 
 const struct monitor_verb monitor_verbs[] = {
-	{ "status", verbs_status },
-	{ "stop", verbs_stop },
-	{ "power", verbs_power },
-	{ "reset", verbs_reset },
-	{ "pause", verbs_pause },
-	{ "resume", verbs_resume },
-	{ "stats", verbs_stats },
-	{ "save", verbs_save },
-	{ "screenshot", verbs_screenshot },
-	{ "balloon", devices_balloon },
-	{ NULL, NULL },
+	{ "status", verbs_status },         { "stop", verbs_stop },
+	{ "power", verbs_power },           { "reset", verbs_reset },
+	{ "pause", verbs_pause },           { "resume", verbs_resume },
+	{ "stats", verbs_stats },           { "save", verbs_save },
+	{ "screenshot", verbs_screenshot }, { "balloon", devices_balloon },
+	{ "device-add", devices_add },      { "device-remove", devices_remove },
+	{ "device-list", devices_list },    { NULL, NULL },
 };

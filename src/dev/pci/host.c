@@ -441,6 +441,30 @@ int pci_attach(struct pci_host *host, struct pci_dev *pd, unsigned slot,
 	return 0;
 }
 
+static bool pci_is_bar_of(const struct pci_bar *bar, const struct pci_dev *pd)
+{
+	return bar >= pd->bar && bar < pd->bar + PCI_BARS;
+}
+
+void pci_detach(struct pci_dev *pd)
+{
+	struct pci_host *host = pd->host;
+	const bool no = false;
+	unsigned kept = 0;
+
+	pci_host_set_intx(pd, &no, NULL);
+	pthread_mutex_lock(&host->lock);
+	for (unsigned i = 0; i < host->bar_count; i++)
+		if (!pci_is_bar_of(host->bars[i], pd))
+			host->bars[kept++] = host->bars[i];
+	host->bar_count = kept;
+	pthread_mutex_lock(&host->intx_lock);
+	host->slot[pd->slot][pd->func] = NULL;
+	pthread_mutex_unlock(&host->intx_lock);
+	pthread_mutex_unlock(&host->lock);
+	pd->host = NULL;
+}
+
 static int pci_attach_bridge(struct pci_host *host, struct err *err)
 {
 	static const struct pci_id id = {

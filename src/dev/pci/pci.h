@@ -118,6 +118,9 @@ int pci_add_cap(struct pci_dev *pd, uint8_t id, unsigned len);
 int pci_attach(struct pci_host *host, struct pci_dev *pd, unsigned slot,
 	       unsigned func, struct err *err);
 
+/* Takes it off the bus. While no vCPU runs. */
+void pci_detach(struct pci_dev *pd);
+
 /*
  * The device's own INTx output.  Any thread; the device may hold its own
  * mutex (lock order: configuration space, device, INTx, interrupt wires).

@@ -119,6 +119,9 @@ struct virtio_pci;
 int virtio_pci_new(struct virtio_pci **out, struct pci_host *host,
 		   unsigned slot, struct virtio_dev *vd, struct err *err);
 
+/* Takes it off the bus, before it is freed. While no vCPU runs. */
+void virtio_pci_detach(struct virtio_pci *v);
+
 #define VIRTIO_MMIO_SIZE 0x200
 struct virtio_mmio;
 int virtio_mmio_new(struct virtio_mmio **out, const struct dev_env *env,

@@ -548,6 +548,11 @@ static int vpci_init(struct virtio_pci *v, struct err *err)
 	return msix_init(&v->msix, &v->pd, vd->queue_count + 1, 1, err);
 }
 
+void virtio_pci_detach(struct virtio_pci *v)
+{
+	pci_detach(&v->pd);
+}
+
 int virtio_pci_new(struct virtio_pci **out, struct pci_host *host,
 		   unsigned slot, struct virtio_dev *vd, struct err *err)
 {

@@ -1,0 +1,60 @@
+/*
+ * pc_impl.h - the board from inside: for pc.c and pc_hotplug.c.
+ */
+#ifndef HOSTEL_MACHINE_PC_IMPL_H
+#define HOSTEL_MACHINE_PC_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "dev/pci/host.h"
+#include "dev/pci/hotplug.h"
+#include "dev/virtio/virtio.h"
+#include "machine/bootorder.h"
+#include "machine/disks.h"
+#include "machine/pc.h"
+#include "machine/vm.h"
+
+struct pc {
+	struct pic *pic;
+	struct ioapic *ioapic;
+	struct irqs *irqs;
+	struct pit *pit;
+	struct rtc *rtc;
+	struct port92 *port92;
+	struct i8042 *i8042;
+	struct uart *com1;
+	struct debug *debug;
+	struct acpi_pm *pm;
+	struct fw_cfg *fw_cfg;
+	struct pflash *flash[2]; /* code and variables; NULL: none */
+	struct pci_host *pci;
+	struct lpc *lpc;
+	struct bootorder boot;
+	struct vga *vga; /* NULL: none */
+	struct pci_hotplug *hotplug;
+	unsigned next_serial; /* of disks */
+	struct dev *plugged;  /* into the PCI bus, in order of creation */
+	struct {
+		struct dev *dev; /* NULL: none of them is in the slot */
+		struct virtio_dev *vd;
+	} slot[PCI_SLOTS];
+	struct timer ejected;     /* looks at `eject` */
+	_Atomic uint32_t eject;   /* slots that the guest has let go */
+	pthread_mutex_t plugging; /* held while devices come and go */
+	int log_fd;               /* --firmware-log; -1: none */
+	struct virtio_dev *balloon;
+	struct disks disks;
+};
+
+/*
+ * A disk, or network i, of the description: made and plugged into the slot
+ * that it names, or the next.  Returns the slot.
+ */
+int pc_disk(struct vm *vm, struct pc *pc, struct vm_disk *disk,
+	    struct err *err);
+int pc_nic(struct vm *vm, struct pc *pc, unsigned i, struct err *err);
+/* The registers by which a guest hears of it. */
+int pc_hotplug(struct vm *vm, struct pc *pc, struct err *err);
+
+#endif

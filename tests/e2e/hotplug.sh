@@ -1,0 +1,113 @@
+#!/bin/sh
+# hotplug.sh - disks and network cards come and go while a stock kernel runs;
+# it is saved with them and goes on.
+. "$(dirname "$0")/lib.sh"
+
+need_kernel amd64
+need_modules amd64
+cat >"$tmp/guest" <<'END'
+modprobe -a virtio_blk virtio_net
+echo "T ready"
+while read -r line; do
+	eval "$line"
+	echo "T done"
+done
+END
+sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
+	"hostel/test=$tmp/guest" || exit 99
+cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+head -c 4M /dev/urandom >"$tmp/one.img"
+head -c 8M /dev/urandom >"$tmp/two.img"
+
+start()
+{
+	rm -f "$tmp/in"
+	mkfifo "$tmp/in"
+	timeout -k 5 "$LIMIT" "$HOSTEL" run --engine "$ENGINE" --name one \
+		"$@" <"$tmp/in" >"$out" 2>"$err" &
+	pid=$!
+	exec 9>"$tmp/in"
+}
+# One line for the guest's shell; waits for its end.
+guest()
+{
+	before=$(grep -c '^T done' "$out")
+	echo "$1" >&9
+	for try in $(seq 200); do
+		[ "$(grep -c '^T done' "$out")" -gt "$before" ] && return 0
+		sleep 0.1
+	done
+	ok "the guest answers '$1'" false
+}
+verb()
+{
+	last_run="hostel $*"
+	answer=$(timeout 30 "$HOSTEL" "$@" 2>&1 9>&-)
+	status=$?
+}
+value()
+{
+	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out" | tail -n 1
+}
+
+start --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \
+	--disk "$tmp/one.img,format=raw" \
+	--append "console=ttyS0 quiet hostel.script=test"
+for try in $(seq 300); do
+	said '^T ready' && break
+	sleep 0.1
+done
+guest 'echo "T disks" $(ls /sys/block)'
+ok "one disk at first" is "$(value disks)" vda
+
+verb attach one --disk "$tmp/two.img,format=raw,readonly"
+ok "a disk is plugged in" is "$status" 0
+guest 'for i in 1 2 3 4 5 6 7 8 9; do [ -b /dev/vdb ] || sleep 0.3; done'
+guest 'echo "T sum $(sha256sum </dev/vdb)"'
+ok "and read" is "$(value sum)" "$(sha256sum <"$tmp/two.img")"
+verb devices one
+ok "it is listed" test -n "$(echo "$answer" | grep "two.img")"
+verb attach one --disk "$tmp/nothing.img"
+ok "a file that is not there is refused" is "$status" 125
+verb devices one
+ok "and not listed" test -z "$(echo "$answer" | grep nothing)"
+
+verb detach one "$tmp/two.img"
+ok "it is taken out" is "$status" 0
+guest 'echo "T disks" $(ls /sys/block)'
+ok "and gone" is "$(value disks)" vda
+verb detach one "$tmp/one.img"
+ok "the first one, too" is "$status" 0
+guest 'echo "T disks" none $(ls /sys/block)'
+ok "none is left" is "$(value disks)" none
+
+verb attach one --net nat
+ok "a network card" is "$status" 0
+guest 'for i in 1 2 3 4 5 6 7 8 9; do [ -e /sys/class/net/eth0 ] || sleep 0.3; done'
+guest 'echo "T nets" $(ls /sys/class/net)'
+ok "is found" is "$(value nets)" "eth0 lo"
+verb attach one --disk "$tmp/one.img,format=raw"
+guest 'for i in 1 2 3 4 5 6 7 8 9; do [ -b /dev/vda ] || sleep 0.3; done'
+
+verb save one "$tmp/saved"
+ok "saved" is "$status" 0
+wait "$pid"
+exec 9>&-
+start --restore "$tmp/saved"
+guest 'echo 3 >/proc/sys/vm/drop_caches; echo "T sum $(sha256sum </dev/vda)"'
+ok "the disk is there again" is "$(value sum)" "$(sha256sum <"$tmp/one.img")"
+slot=$("$HOSTEL" devices one 9>&- | awk '$2 == "virtio-net" { print $1 }')
+verb detach one "$slot"
+ok "the card goes" is "$status" 0
+guest 'echo "T nets" $(ls /sys/class/net)'
+ok "and is gone" is "$(value nets)" lo
+verb detach one 2
+ok "the board's own stay" is "$status" 125
+echo exit >&9
+wait "$pid"
+status=$?
+exec 9>&-
+ok "power-off is status 0" is "$status" 0
+bad='WARNING|BUG:|Oops|Call Trace|ACPI Error|ACPI BIOS'
+ok "nothing odd in the log" is "$(grep -cE "$bad" "$out")" 0
+finish
