@@ -98,6 +98,9 @@ _hostel()
 	--boot)
 		COMPREPLY=($(compgen -W "disk cdrom net menu" -- "$cur"))
 		return ;;
+	--net)
+		COMPREPLY=($(compgen -W "nat switch: tap: none" -- "$cur"))
+		return ;;
 	--vga)
 		COMPREPLY=($(compgen -W "std none" -- "$cur"))
 		return ;;
@@ -129,7 +132,7 @@ _hostel()
 		COMPREPLY=($(compgen -W "$(_hostel_images)" -- "$cur")
 			$(compgen -W "--rm --disk-size --user-data --meta-data
 			--ssh-key --ssh-port --kernel --initrd --append --memory
-			--disk --firmware --nvram --firmware-log --boot --vga --screenshot
+			--disk --net -p --firmware --nvram --firmware-log --boot --vga --screenshot
 			--cpus --cpu --restore --engine --console --no-reboot --timeout --stats
 			--name --trace --trace-filter --gdb --gdb-wait --help" \
 			-- "$cur")) ;;
