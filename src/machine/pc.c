@@ -454,7 +454,8 @@ static void pc_sata_order(const struct vm_config *c, struct bootorder *boot)
 static int pc_sata(struct vm *vm, struct pc *pc, struct err *err)
 {
 	struct ahci *ahci = NULL;
-	int ret = sata_new(&ahci, vm, pc->pci, &pc->disks, err);
+	int ret = sata_new(&ahci, vm, pc->pci, &pc->disks, &pc->boot,
+			   err);
 
 	pc_add(&pc->plugged, ahci);
 	pc_sata_order(&vm->config, &pc->boot);

@@ -3,6 +3,7 @@
 #define HOSTEL_MACHINE_SATA_H
 
 #include "dev/ata/ahci.h"
+#include "machine/bootorder.h"
 #include "machine/disks.h"
 
 /*
@@ -10,6 +11,6 @@
  * none.  Not freed by disks_exit(), which comes after it.
  */
 int sata_new(struct ahci **out, struct vm *vm, struct pci_host *host,
-	     struct disks *disks, struct err *err);
+	     struct disks *disks, struct bootorder *boot, struct err *err);
 
 #endif
