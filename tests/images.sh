@@ -100,8 +100,8 @@ head -c 300000 /dev/urandom >"$tmp/a"
 ok "cp there" "$hostel" cp "$tmp/a" images:/tmp/a
 ok "and back" "$hostel" cp images:/tmp/a "$tmp/b"
 ok "is the same" cmp "$tmp/a" "$tmp/b"
-ok "it runs once only" says "" sh -c \
-	"'$hostel' start images 2>&1 | grep -v 'running already'"
+ok "it runs once only" sh -c \
+	"'$hostel' start images 2>&1 | grep -q 'running already'"
 in_guest sudo systemctl reboot
 ok "a reboot from inside" login 2
 ok "what was there is there" says served in_guest cat index.html
