@@ -89,7 +89,7 @@ static enum ata_result disk_transfer(struct ata_disk *d, struct ata_cmd *c,
 	if (how & DISK_NCQ) {
 		c->reply = ATA_REPLY_NCQ;
 		fua = c->tf.device & DISK_DEV_FUA;
-		if ((c->tf.count & 0xff) >> 3 != c->tag)
+		if ((c->tf.count & 0xffu) >> 3 != c->tag)
 			return ata_fail(c, ATA_ERROR_ABRT);
 	} else if ((how & DISK_PIO) && !write) {
 		c->reply = ATA_REPLY_PIO_IN;
