@@ -415,6 +415,17 @@ static void list_drop_slot(struct vm_config *c, const struct list *l,
 	}
 }
 
+bool config_list_has_slot(const struct vm_config *c, unsigned slot)
+{
+	for (unsigned i = 0; i < c->disk_count; i++)
+		if (slot && c->disks[i].slot == slot)
+			return true;
+	for (unsigned i = 0; i < c->net_count; i++)
+		if (slot && c->nets[i].slot == slot)
+			return true;
+	return false;
+}
+
 void config_list_drop_slot(struct vm_config *c, unsigned slot)
 {
 	for (size_t i = 0; i < LISTS; i++)

@@ -14,7 +14,9 @@ int config_list_get(struct vm_config *c, const char *key, const json_t *j,
 		    struct err *err);
 /* Sets every list that has entries. */
 void config_list_put(const struct vm_config *c, json_t *out);
-/* Removes the disk or the network in that slot. */
+/* Is a disk or a network in that slot? */
+bool config_list_has_slot(const struct vm_config *c, unsigned slot);
+/* Removes it. */
 void config_list_drop_slot(struct vm_config *c, unsigned slot);
 /* Removes the last entry of a list. */
 void config_list_drop_last(struct vm_config *c, const char *key);

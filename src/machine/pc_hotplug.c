@@ -47,7 +47,8 @@ static void pc_unplug(struct vm *vm, unsigned slot)
 	struct dev *dev = pc->slot[slot].dev;
 	struct virtio_dev *vd = pc->slot[slot].vd;
 
-	if (!dev || !vd || vd == pc->balloon)
+	/* A guest cannot throw out what belongs to the board. */
+	if (!dev || !vd || !config_list_has_slot(&vm->config, slot))
 		return;
 	pc_unlink(&vm->devs, dev);
 	pc->slot[slot].dev = NULL;
@@ -126,7 +127,7 @@ bool pc_can_eject(struct vm *vm, unsigned slot)
 	const struct virtio_dev *vd =
 		slot < PCI_SLOTS ? vm->pc->slot[slot].vd : NULL;
 
-	return vd && vd != vm->pc->balloon;
+	return vd && config_list_has_slot(&vm->config, slot);
 }
 
 void pc_ask_to_eject(struct vm *vm, unsigned slot)

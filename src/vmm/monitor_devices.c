@@ -142,22 +142,10 @@ static unsigned devices_slot_of(const struct vm_config *c, const char *file)
 	if (stat(file, &wanted))
 		return 0;
 	for (unsigned i = 0; i < c->disk_count; i++)
-		if (!stat(c->disks[i].file, &st) && st.st_ino == wanted.st_ino &&
-		    st.st_dev == wanted.st_dev)
+		if (!stat(c->disks[i].file, &st) &&
+		    st.st_ino == wanted.st_ino && st.st_dev == wanted.st_dev)
 			return (unsigned)c->disks[i].slot;
 	return 0;
-}
-
-/* Is the slot one of a disk or network of the description? */
-static bool devices_can_go(const struct vm_config *c, unsigned slot)
-{
-	for (unsigned i = 0; i < c->disk_count; i++)
-		if (slot && c->disks[i].slot == slot)
-			return true;
-	for (unsigned i = 0; i < c->net_count; i++)
-		if (slot && c->nets[i].slot == slot)
-			return true;
-	return false;
 }
 
 static bool devices_is_gone(struct vm *vm, unsigned slot)
@@ -178,8 +166,7 @@ static int devices_find(struct vm *vm, const json_t *args, unsigned *slot,
 	pc_lock_devices(vm);
 	*slot = disk ? devices_slot_of(&vm->config, disk)
 		     : (unsigned)json_integer_value(number);
-	ok = *slot < DEVICES_SLOTS && devices_can_go(&vm->config, *slot) &&
-	     pc_can_eject(vm, *slot);
+	ok = *slot < DEVICES_SLOTS && pc_can_eject(vm, *slot);
 	pc_unlock_devices(vm);
 	if (ok)
 		return 0;

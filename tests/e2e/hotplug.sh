@@ -22,6 +22,7 @@ head -c 8M /dev/urandom >"$tmp/two.img"
 start()
 {
 	rm -f "$tmp/in"
+	: >"$out"
 	mkfifo "$tmp/in"
 	timeout -k 5 "$LIMIT" "$HOSTEL" run --engine "$ENGINE" --name one \
 		"$@" <"$tmp/in" >"$out" 2>"$err" &
@@ -88,6 +89,12 @@ guest 'echo "T nets" $(ls /sys/class/net)'
 ok "is found" is "$(value nets)" "eth0 lo"
 verb attach one --disk "$tmp/one.img,format=raw"
 guest 'for i in 1 2 3 4 5 6 7 8 9; do [ -b /dev/vda ] || sleep 0.3; done'
+
+# A guest that takes out what is the board's own.
+guest 'dd if=/dev/vda of=/dev/null bs=4k 2>/dev/null & sleep 0.1; for s in /sys/bus/pci/slots/[23]/power; do echo 0 >$s; done; wait'
+ok "the guest lives" test "$status" = 0
+verb devices one
+ok "the board's own are still there" is "$(echo "$answer" | grep -c -E 'rng|balloon')" 2
 
 verb save one "$tmp/saved"
 ok "saved" is "$status" 0

@@ -548,8 +548,13 @@ static int vpci_init(struct virtio_pci *v, struct err *err)
 	return msix_init(&v->msix, &v->pd, vd->queue_count + 1, 1, err);
 }
 
+/*
+ * A guest may eject what its driver still uses: reset waits for what is in
+ * flight, and after it nothing raises an interrupt on a bus that is gone.
+ */
 void virtio_pci_detach(struct virtio_pci *v)
 {
+	vpci_reset(&v->t.dev);
 	pci_detach(&v->pd);
 }
 
