@@ -3,7 +3,7 @@
 # KVM: QEMU's emulated processor has AMD-V, and a stock Debian kernel with its
 # kvm-amd module makes a /dev/kvm of it.  Prints TAP.
 #
-# LIMIT: seconds for all of it (default 280).  KEEP: a directory for the log.
+# LIMIT: seconds for all of it (default 1100).  KEEP: a directory for the log.
 # MEMORY, CPUS: of the machine.  NPT=0: no nested paging in it.  TRIES: how
 # often a guest is started before it counts as failed.
 #
@@ -20,7 +20,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 dir=${HOSTEL_GUEST_DIR:-$top/.cache/guest}
 flavour=amd64
-limit=${LIMIT:-280}
+limit=${LIMIT:-1100}
 
 nest_skip()
 {
