@@ -437,6 +437,18 @@ static int build_run(struct build_work *w, const char *out, struct err *err)
 	return rc;
 }
 
+/* What went wrong is somewhere in what apt and its packages said. */
+static void build_keep_log(const char *log, struct err *err)
+{
+	char dir[PATH_MAX], kept[PATH_MAX];
+	size_t n = strlen(err->msg);
+
+	if (!home_dir("images", dir, NULL) &&
+	    !home_path(kept, NULL, "%s/build.log", dir) && !rename(log, kept))
+		snprintf(err->msg + n, sizeof(err->msg) - n, "; all of it: %s",
+			 kept);
+}
+
 int build_image(const struct build *b, const char *dir, const char *out,
 		struct progress *progress, struct err *err)
 {
@@ -456,6 +468,8 @@ int build_image(const struct build *b, const char *dir, const char *out,
 	w.suite = build_suite(b->release);
 	w.log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	rc = build_run(&w, out, err);
+	if (rc)
+		build_keep_log(log, err);
 	if (w.log_fd >= 0)
 		close(w.log_fd);
 	return rc;
