@@ -27,6 +27,7 @@
 #include "machine/firmware.h"
 #include "machine/pc.h"
 #include "machine/run.h"
+#include "machine/smbios.h"
 #include "machine/vm.h"
 
 #define ITEMS_RSDP     "etc/acpi/rsdp"
@@ -266,6 +267,21 @@ static int items_vga_bios(struct fw_cfg *f)
 	return ret;
 }
 
+static int items_smbios(struct fw_cfg *f, const struct vm *vm)
+{
+	struct smbios_config c = { .name = vm->config.name,
+				   .cpus = vm->xm.cpu_count,
+				   .memory = vm->config.memory };
+	uint8_t anchor[SMBIOS_ANCHOR_SIZE], tables[SMBIOS_TABLES_MAX];
+	uint32_t len = smbios_build(&c, anchor, tables);
+	int ret = fw_cfg_add_file(f, "etc/smbios/smbios-anchor", anchor,
+				  sizeof(anchor));
+
+	return ret ? ret
+		   : fw_cfg_add_file(f, "etc/smbios/smbios-tables", tables,
+				     len);
+}
+
 static int items_numbers(struct fw_cfg *f, struct vm *vm)
 {
 	int ret =
@@ -291,6 +307,8 @@ int fw_items_add(struct fw_cfg *f, struct vm *vm, struct err *err)
 		ret = items_settings(f);
 	if (ret == 0 && firmware)
 		ret = items_vga_bios(f);
+	if (ret == 0 && firmware)
+		ret = items_smbios(f, vm);
 	if (ret == 0 && firmware)
 		ret = items_acpi(f, vm);
 	return ret ? err_set(err, -ret, "fw_cfg cannot hold its items") : 0;
