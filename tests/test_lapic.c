@@ -394,6 +394,17 @@ static void x2apic_destinations(void **state)
 	assert_int_equal(rd(l, 0x830), 0xffull << 32 | 0x73);
 }
 
+/* The second SIPI of a start finds the processor done and halted. */
+static void init_forgets_an_old_sipi(void **state)
+{
+	struct fix *f = *state;
+
+	ipi(f, 1u << 24, 0x4600 | 0x9f);
+	assert_int_equal(f->cpu[1]->pending, X86_PEND_SIPI);
+	ipi(f, 1u << 24, 0x4500);
+	assert_int_equal(f->cpu[1]->pending, X86_PEND_INIT);
+}
+
 static void init_sipi_nmi(void **state)
 {
 	struct fix *f = *state;
@@ -758,6 +769,7 @@ int main(void)
 		T(shorthands),
 		T(xapic_destinations),
 		T(x2apic_destinations),
+		T(init_forgets_an_old_sipi),
 		T(init_sipi_nmi),
 		T(illegal_vector_is_not_sent),
 		T(disabled_takes_no_interrupts),

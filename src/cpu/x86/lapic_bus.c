@@ -76,6 +76,11 @@ static void lapic_receive(struct lapic *l, const struct lapic_msg *msg)
 		x86_pend(l->cpu, X86_PEND_NMI);
 		break;
 	case LAPIC_INIT:
+		/*
+		 * A SIPI that a halted processor has not looked at came before
+		 * this INIT: nobody waited for it, so it is lost (SDM 3A 9.4).
+		 */
+		atomic_fetch_and(&l->cpu->pending, ~(unsigned)X86_PEND_SIPI);
 		x86_pend(l->cpu, X86_PEND_INIT);
 		break;
 	case LAPIC_SIPI:
