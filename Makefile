@@ -3,8 +3,8 @@ BUILD = build
 SANITIZE_BUILD = build-sanitize
 PREFIX = /usr/local
 
-.PHONY: all run test test-kvm bench bench-disk sanitize soak crash install \
-	clean distclean format help
+.PHONY: all run test test-kvm bench bench-disk bench-net bench-boot \
+	sanitize soak crash install clean distclean format help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -15,7 +15,7 @@ $(BUILD)/build.ninja:
 			"building needs" >&2; exit 1; }
 
 # Both work in a fresh clone on a fresh machine, and cost nothing extra later.
-run test bench bench-disk: export BUILD := $(BUILD)
+run test bench bench-disk bench-net bench-boot: export BUILD := $(BUILD)
 
 run:
 	@sh tools/prereqs.sh
@@ -56,6 +56,17 @@ bench:
 bench-disk: all
 	@sh tools/prereqs.sh qemu-system-x86 qemu-utils fio
 	@sh bench/fio.sh
+
+# Networks, by iperf3 between guests and from guest to host.
+bench-net: all
+	@sh tools/prereqs.sh qemu-system-x86 iperf3
+	@sh bench/net.sh
+
+# Power-on to multi-user, with an image that is built at first.
+bench-boot: all
+	@sh tools/prereqs.sh qemu-system-x86 mmdebstrap mtools e2fsprogs \
+		openssh-client
+	@bash bench/boot.sh
 
 # Every test under AddressSanitizer and UBSan, at their speed; then those that
 # AddressSanitizer's use of the address space rules out under UBSan alone.
@@ -104,6 +115,8 @@ help:
 	@echo "make test-images  build a Debian, boot it, use it (minutes)"
 	@echo "make bench      compare with QEMU and the bare processor"
 	@echo "make bench-disk compare disks with QEMU by fio"
+	@echo "make bench-net  compare networks with QEMU by iperf3"
+	@echo "make bench-boot compare power-on to multi-user with QEMU"
 	@echo "make sanitize   run all tests under ASan and UBSan"
 	@echo "make soak       boot many times (N=50 JOBS=1 BUSY=0)"
 	@echo "make crash      kill guests' disks at random moments (ROUNDS=1000)"

@@ -76,7 +76,8 @@ GUID = b"-guid 12345678-1234-1234-1234-123456789abc"
 
 def uefi(tmp):
     nvram, picture = tmp + "/nvram", tmp + "/s.png"
-    guest = Guest("--firmware", "uefi", "--nvram", nvram)
+    guest = Guest("--firmware", "uefi", "--nvram", nvram,
+                  "--cpus", "2")
     shell(guest)
     guest.type(b"setvar hostel " + GUID + b" -nv -bs =0x5aa5\r")
     guest.wait_for(b"Shell>")
