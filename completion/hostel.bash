@@ -105,7 +105,7 @@ _hostel()
 		COMPREPLY=($(compgen -W "std none" -- "$cur"))
 		return ;;
 	--console)
-		COMPREPLY=($(compgen -W "stdio none" -- "$cur")
+		COMPREPLY=($(compgen -W "stdio virtio none" -- "$cur")
 			$(compgen -f -- "$cur"))
 		return ;;
 	--trace-filter)

@@ -189,7 +189,9 @@ static void attach_out_event(struct attach *a, short events)
 
 static bool attach_enter_tty(struct attach *a)
 {
-	return a->console == VM_CONSOLE_STDIO && tty_enter(&a->tty);
+	return (a->console == VM_CONSOLE_STDIO ||
+		a->console == VM_CONSOLE_VIRTIO) &&
+	       tty_enter(&a->tty);
 }
 
 static void attach_signal_event(struct attach *a)

@@ -16,13 +16,12 @@
 #include "vmm/control.h"
 #include "vmm/monitor.h"
 
-
 static const struct opt run_opts[] = {
 	{ "kernel", "FILE", OPT_STRING,
 	  "bzImage, ELF with a PVH note, or Multiboot ELF" },
 	{ "initrd", "FILE", OPT_STRING, "initial RAM file system" },
 	{ "append", "STRING", OPT_STRING,
-	  "kernel command line (default: console=ttyS0)" },
+	  "kernel command line (default: console=ttyS0 or hvc0)" },
 	{ "memory", "SIZE", OPT_STRING, "as in 512M, the default" },
 	{ "cpus", "N", OPT_COUNT, "virtual processors (default: 1)" },
 	{ "engine", "NAME", OPT_STRING,
@@ -32,7 +31,7 @@ static const struct opt run_opts[] = {
 	{ "restore", "FILE", OPT_STRING,
 	  "go on with a guest that hostel save wrote" },
 	{ "console", "WHERE", OPT_STRING,
-	  "first serial port: stdio (default), none or a FILE" },
+	  "first serial port: stdio (default), none, a FILE; or virtio" },
 	{ "no-reboot", NULL, OPT_FLAG, "end where the guest would reboot" },
 	{ "timeout", "SECONDS", OPT_SECONDS,
 	  "end the guest then, with status 124" },
@@ -165,6 +164,15 @@ static int run_take_saved(json_t *options, struct err *err)
 	return 0;
 }
 
+static const char *run_default_append(const json_t *options)
+{
+	const char *console =
+		json_string_value(json_object_get(options, "console"));
+
+	return console && !strcmp(console, "virtio") ? "console=hvc0"
+						     : "console=ttyS0";
+}
+
 static int run_config(const json_t *options, struct vm_config *config,
 		      struct err *err)
 {
@@ -180,7 +188,7 @@ static int run_config(const json_t *options, struct vm_config *config,
 	rc = run_take_saved(own, err);
 	if (!rc && !json_object_get(own, "append"))
 		json_object_set_new(own, "append",
-				    json_string("console=ttyS0"));
+				    json_string(run_default_append(own)));
 	if (!rc)
 		rc = vm_config_from_json(config, own, err);
 	json_decref(own);

@@ -262,6 +262,10 @@ static int config_get_console(struct vm_config *c, const json_t *j,
 		c->console = VM_CONSOLE_NONE;
 		return 0;
 	}
+	if (s && !strcmp(s, "virtio")) {
+		c->console = VM_CONSOLE_VIRTIO;
+		return 0;
+	}
 	if (s && !*s)
 		return err_set(err, EINVAL, "the file's name is empty");
 	c->console = VM_CONSOLE_FILE;
@@ -343,6 +347,8 @@ static json_t *config_put_console(const struct vm_config *c)
 	switch (c->console) {
 	case VM_CONSOLE_STDIO:
 		return json_string("stdio");
+	case VM_CONSOLE_VIRTIO:
+		return json_string("virtio");
 	case VM_CONSOLE_NONE:
 		return json_string("none");
 	case VM_CONSOLE_FILE:

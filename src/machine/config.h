@@ -13,7 +13,12 @@
 
 #define VM_CPUS_MAX 64
 
-enum vm_console { VM_CONSOLE_STDIO, VM_CONSOLE_NONE, VM_CONSOLE_FILE };
+enum vm_console {
+	VM_CONSOLE_STDIO, /* the first serial port */
+	VM_CONSOLE_NONE,
+	VM_CONSOLE_FILE,
+	VM_CONSOLE_VIRTIO, /* a virtio console, on stdio */
+};
 
 #define VM_DISKS_MAX 24
 #define VM_NETS_MAX  8
@@ -97,7 +102,8 @@ json_t *vm_config_to_json(const struct vm_config *c);
 /*
  * Untrusted: checks types, ranges, unknown keys; one sentence on failure, and
  * then *c holds the defaults.  "memory" may be a number of bytes or a string
- * for vm_parse_size(); "console" is "stdio", "none" or a file's name.
+ * for vm_parse_size(); "console" is "stdio", "virtio", "none" or
+ * a file's name.
  */
 int vm_config_from_json(struct vm_config *c, const json_t *j, struct err *err);
 /*

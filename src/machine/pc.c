@@ -31,6 +31,7 @@
 #include "dev/vga/vga.h"
 #include "dev/virtio/balloon.h"
 #include "dev/virtio/blk.h"
+#include "dev/virtio/console.h"
 #include "dev/virtio/p9.h"
 #include "dev/virtio/rng.h"
 #include "dev/virtio/virtio_net.h"
@@ -50,9 +51,10 @@
 #define PC_COM1_BASE     0x3f8
 #define PC_FLUSH_WAIT_MS 1000
 /* Slot 0 is the host bridge, 1 is kept for a display, 31 the ISA bridge. */
-#define PC_SLOT_VGA    1
-#define PC_DISK_QUEUES 4
-#define PC_ECAM_LOWEST 0x80000000ull
+#define PC_SLOT_VGA     1
+#define PC_SLOT_CONSOLE (PCI_HOTPLUG_END - 1)
+#define PC_DISK_QUEUES  4
+#define PC_ECAM_LOWEST  0x80000000ull
 
 /* --- What devices ask of the board ---------------------------------------- */
 
@@ -147,11 +149,12 @@ static int pc_keyboard(struct vm *vm, struct pc *pc, struct err *err)
 
 static int pc_com1(struct vm *vm, struct pc *pc, struct err *err)
 {
+	bool has_console = vm->config.console != VM_CONSOLE_VIRTIO;
 	struct uart_config config = {
 		.base = PC_COM1_BASE,
 		.irq = irqs_isa(pc->irqs, 4),
-		.in_fd = vm->console_in,
-		.out_fd = vm->console_out,
+		.in_fd = has_console ? vm->console_in : -1,
+		.out_fd = has_console ? vm->console_out : -1,
 	};
 
 	return uart_new(&pc->com1, &vm->env, &config, err);
@@ -306,6 +309,29 @@ static int pc_new_balloon(struct vm *vm, struct pc *pc, struct err *err)
 	return ret < 0 ? ret : 0;
 }
 
+/* What a terminal has if nobody says otherwise. */
+static int pc_console(struct vm *vm, struct pc *pc, struct err *err)
+{
+	struct virtio_console_config config = {
+		.in_fd = vm->console_in,
+		.out_fd = vm->console_out,
+		.columns = 80,
+		.rows = 24,
+	};
+	struct virtio_dev *vd;
+	int ret;
+
+	if (vm->config.console != VM_CONSOLE_VIRTIO)
+		return 0;
+	ret = virtio_console_new(&vd, &vm->env, &config, err);
+	if (ret == 0)
+		ret = pc_plug_virtio(pc, vd, PC_SLOT_CONSOLE, err);
+	if (ret < 0)
+		return ret;
+	pc->console = vd;
+	return 0;
+}
+
 /* As many queues as vCPUs may use at once; more cost memory only. */
 static unsigned pc_disk_queues(const struct vm *vm, const struct vm_disk *disk)
 {
@@ -454,8 +480,7 @@ static void pc_sata_order(const struct vm_config *c, struct bootorder *boot)
 static int pc_sata(struct vm *vm, struct pc *pc, struct err *err)
 {
 	struct ahci *ahci = NULL;
-	int ret = sata_new(&ahci, vm, pc->pci, &pc->disks, &pc->boot,
-			   err);
+	int ret = sata_new(&ahci, vm, pc->pci, &pc->disks, &pc->boot, err);
 
 	pc_add(&pc->plugged, ahci);
 	pc_sata_order(&vm->config, &pc->boot);
@@ -538,6 +563,8 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 		ret = pc_rng(vm, pc, err);
 	if (ret == 0)
 		ret = pc_new_balloon(vm, pc, err);
+	if (ret == 0)
+		ret = pc_console(vm, pc, err);
 	if (ret == 0)
 		ret = pc_disks(vm, pc, err);
 	if (ret == 0)
@@ -686,4 +713,6 @@ void pc_power_button(struct vm *vm)
 void pc_flush_console(struct vm *vm)
 {
 	uart_flush(vm->pc->com1, PC_FLUSH_WAIT_MS);
+	if (vm->pc->console)
+		virtio_console_flush(vm->pc->console, PC_FLUSH_WAIT_MS);
 }

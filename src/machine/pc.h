@@ -65,7 +65,7 @@ json_t *pc_disk_stats(struct vm *vm);
 /* Around saving: no disk changes by itself.  The same thread does both. */
 void pc_hold_disks(struct vm *vm);
 void pc_release_disks(struct vm *vm);
-/* Writes out what the guest sent to its serial port: at the end of a run. */
+/* Writes out what the guest sent to its console: at the end of a run. */
 void pc_flush_console(struct vm *vm);
 
 #endif

@@ -44,6 +44,7 @@ struct pc {
 	pthread_mutex_t plugging; /* held while devices come and go */
 	int log_fd;               /* --firmware-log; -1: none */
 	struct virtio_dev *balloon;
+	struct virtio_dev *console; /* NULL: the serial port has it */
 	struct disks disks;
 };
 

@@ -59,8 +59,9 @@ struct vm {
 };
 
 /*
- * Takes over *config (and clears it).  console_in/out: where the first serial
- * port's bytes come from and go to; not closed by the vm.
+ * Takes over *config (and clears it).  console_in/out: where the
+ * console's bytes come from and go to: the first serial port, or the virtio
+ * console; not closed by the vm.
  */
 int vm_new(struct vm **out, struct vm_config *config, int console_in,
 	   int console_out, struct err *err);

@@ -103,6 +103,14 @@ static const char *const load_not_kept[] = {
 	"trace-filter", "gdb",     "gdb-wait", "restore", "screenshot",
 };
 
+/* A virtio console is of the board. */
+static bool load_keeps(const json_t *config, const char *key)
+{
+	const char *value = json_string_value(json_object_get(config, key));
+
+	return value && !strcmp(key, "console") && !strcmp(value, "virtio");
+}
+
 int state_read_config(const char *path, json_t **config, struct err *err)
 {
 	struct load l;
@@ -114,7 +122,8 @@ int state_read_config(const char *path, json_t **config, struct err *err)
 	close(l.fd);
 	for (size_t i = 0;
 	     rc == 0 && i < sizeof(load_not_kept) / sizeof(*load_not_kept); i++)
-		json_object_del(*config, load_not_kept[i]);
+		if (!load_keeps(*config, load_not_kept[i]))
+			json_object_del(*config, load_not_kept[i]);
 	return rc;
 }
 

@@ -135,7 +135,7 @@ static void vmm_open_console(struct vmm *vmm)
 		return;
 	fcntl(CONTROL_CONSOLE_FD, F_SETFL, flags | O_NONBLOCK);
 	vmm->console_out = CONTROL_CONSOLE_FD;
-	if (vmm->config.console == VM_CONSOLE_STDIO)
+	if (vmm->config.console != VM_CONSOLE_FILE)
 		vmm->console_in = dup(CONTROL_CONSOLE_FD);
 }
 

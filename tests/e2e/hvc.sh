@@ -1,0 +1,36 @@
+#!/bin/sh
+# hvc.sh - a stock kernel's console on virtio: its messages, a script's words in
+# both directions, and nothing from the serial port.
+. "$(dirname "$0")/lib.sh"
+
+need_kernel amd64
+need_modules amd64
+cat >"$tmp/guest" <<'END'
+echo "T serial" >/dev/ttyS0
+exec </dev/hvc0 >/dev/hvc0 2>&1
+stty -echo -onlcr
+echo "T kernel" >/dev/kmsg
+echo "T size $(stty size)"
+read -r line
+echo "T typed $line"
+seq 20000
+
+echo "T end"
+END
+sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
+	"hostel/test=$tmp/guest" || exit 99
+cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+echo "hello, guest" >"$tmp/typed"
+input=$tmp/typed
+hostel --console virtio --kernel "$KERNELS/vmlinuz-amd64" \
+	--initrd "$tmp/initrd" --append "console=hvc0 hostel.script=test"
+ok "power-off is status 0" is "$status" 0
+ok "and no word" test ! -s "$err"
+ok "the kernel's messages are on it" said '\] T kernel'
+ok "it has a size" said '^T size 24 80'
+ok "what is typed arrives" said '^T typed hello, guest'
+ok "all that is sent arrives" \
+	is "$(tr -d '\r' <"$out" | grep -c '^[0-9][0-9]*$')" 20000
+ok "to the end" said '^T end'
+ok "the serial port goes nowhere" is "$(grep -c 'T serial' "$out")" 0
+finish
