@@ -134,7 +134,13 @@ static int load_check(const struct load *l, const struct vm *vm,
 	json_int_t memory =
 		json_integer_value(json_object_get(config, "memory"));
 	json_int_t cpus = json_integer_value(json_object_get(config, "cpus"));
+	bool virtio = load_keeps(config, "console");
 
+	if (virtio != (vm->config.console == VM_CONSOLE_VIRTIO))
+		return err_set(l->err, EINVAL,
+			       "%s holds a guest %s --console virtio, which "
+			       "it keeps",
+			       l->path, virtio ? "with" : "without");
 	if ((uint64_t)memory == vm->config.memory &&
 	    (uint64_t)cpus == vm->config.cpus)
 		return 0;

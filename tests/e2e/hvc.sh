@@ -33,4 +33,44 @@ ok "all that is sent arrives" \
 	is "$(tr -d '\r' <"$out" | grep -c '^[0-9][0-9]*$')" 20000
 ok "to the end" said '^T end'
 ok "the serial port goes nowhere" is "$(grep -c 'T serial' "$out")" 0
+
+# Saved between two lines, restored, and its console is still there.
+cat >"$tmp/guest" <<'END'
+exec </dev/hvc0 >/dev/hvc0 2>&1
+echo "T ready"
+read -r line && echo "T typed $line"
+read -r line && echo "T typed $line"
+END
+sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
+	"hostel/test=$tmp/guest" || exit 99
+cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+mkfifo "$tmp/in"
+timeout -k 5 "$LIMIT" "$HOSTEL" run --engine "$ENGINE" --name one \
+	--console virtio --kernel "$KERNELS/vmlinuz-amd64" --memory 256M \
+	--initrd "$tmp/initrd" --append "console=hvc0 hostel.script=test" \
+	<"$tmp/in" >"$out" 2>"$err" &
+pid=$!
+exec 9>"$tmp/in"
+# Within about 20 s.
+until_said()
+{
+	for try in $(seq 100); do
+		said "$1" && return 0
+		sleep 0.2
+	done
+	return 1
+}
+ok "it starts" until_said '^T ready'
+echo first >&9
+ok "it reads" until_said '^T typed first'
+"$HOSTEL" save one "$tmp/state" 9>&-
+ok "it is saved" is "$?" 0
+exec 9>&-
+wait "$pid"
+echo second >"$tmp/typed"
+hostel --restore "$tmp/state"
+ok "it goes on" said '^T typed second'
+ok "and ends" is "$status" 0
+hostel --restore "$tmp/state" --console none
+ok "without its console it is refused" refused '--console virtio'
 finish
