@@ -1,7 +1,7 @@
 /*
  * transport.h - what the transports have in common: the state of a device
  * that its driver sets through registers, wherever they lie (VIRTIO 1.2, 2.1,
- * 2.2, 3.1).  For virtio.c, virtio_pci.c, virtio_mmio.c.
+ * 2.2, 3.1).  For virtio.c, virtio_pci.c, mmio.c.
  *
  * Threads: virtio_reg_*() from vCPU threads, serialized by `lock`, under which
  * the device's reset() may wait for its I/O; virtio_notify() takes none.

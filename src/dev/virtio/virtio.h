@@ -9,8 +9,8 @@
  * on and frees it; it is what stands on the board's list.
  *
  * Only "modern" devices: VIRTIO_F_VERSION_1 is always offered and must be
- * taken.  The transport offers the ring's features (indirect, event index,
- * packed, in-order is not) by itself.
+ * taken.  The transport offers indirect descriptors and event indexes by
+ * itself; packed rings if the board put VIRTIO_F_RING_PACKED into `offered`.
  *
  * Threads: read_config, write_config, notify: any vCPU thread, notify also
  * the I/O loop's (ioeventfd); reset and driver_ok: a vCPU thread, or the main
@@ -86,7 +86,8 @@ struct virtio_dev {
 	struct dev_env *env;
 	uint16_t id;         /* VIRTIO_ID_* */
 	uint32_t class_code; /* PCI class 0xccssii */
-	uint64_t offered;  /* features of the device type (bits 0..23, 50..) */
+	/* Features of the device type (bits 0..23, 50..); and see above. */
+	uint64_t offered;
 	uint64_t features; /* taken by the driver; 0 until FEATURES_OK */
 	unsigned queue_count;
 	uint16_t queue_size;  /* the largest that is offered, a power of two */
