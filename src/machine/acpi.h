@@ -18,10 +18,17 @@
 #define ACPI_BASE 0xe0000ull
 #define ACPI_SIZE 0x20000u
 
+/* Virtio devices that are on no bus: a page and an I/O APIC pin each. */
+#define ACPI_VIRTIO_BASE 0xfec10000ull
+#define ACPI_VIRTIO_STEP 0x1000u
+#define ACPI_VIRTIO_GSI  20 /* PIRQ E, and up to H */
+#define ACPI_VIRTIO_MAX  4u
+
 /* The board, as far as the tables differ. */
 struct acpi_config {
 	unsigned cpus;
 	bool vga;
+	unsigned virtio_mmio; /* devices, from ACPI_VIRTIO_BASE on */
 	uint64_t base; /* where the block will lie */
 	uint64_t ecam; /* where ECAM is */
 	uint64_t mem64_base, mem64_end; /* where 64-bit BARs may lie */

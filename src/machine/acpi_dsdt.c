@@ -8,6 +8,7 @@
 #include "dev/pc/acpi_pm.h"
 #include "dev/pci/host.h"
 #include "dev/pci/hotplug.h"
+#include "dev/virtio/virtio.h"
 #include "machine/acpi.h"
 
 /* The devices behind the ISA bridge, with the resources of the PC/AT. */
@@ -199,6 +200,23 @@ static void dsdt_processor(struct aml *a, unsigned n)
 	aml_end(a);
 }
 
+/* LNRO0005 is what Linux knows virtio over MMIO by. */
+static void dsdt_virtio(struct aml *a, unsigned n)
+{
+	char name[5];
+
+	snprintf(name, sizeof(name), "VIO%X", n & 0xf);
+	aml_begin_device(a, name);
+	aml_name_string(a, "_HID", "LNRO0005");
+	aml_name_int(a, "_UID", n);
+	aml_begin_resources(a, "_CRS");
+	aml_memory32(a, (uint32_t)ACPI_VIRTIO_BASE + n * ACPI_VIRTIO_STEP,
+		     VIRTIO_MMIO_SIZE);
+	aml_gsi(a, ACPI_VIRTIO_GSI + n);
+	aml_end_resources(a);
+	aml_end(a);
+}
+
 void acpi_dsdt(struct aml *a, const struct acpi_config *c)
 {
 	aml_name(a, "\\_S5");
@@ -213,6 +231,8 @@ void acpi_dsdt(struct aml *a, const struct acpi_config *c)
 		dsdt_processor(a, i);
 	dsdt_board(a, c);
 	dsdt_pci(a, c);
+	for (unsigned i = 0; i < c->virtio_mmio; i++)
+		dsdt_virtio(a, i);
 	aml_end(a);
 	dsdt_events(a);
 }

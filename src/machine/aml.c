@@ -339,6 +339,16 @@ void aml_irqs_shared(struct aml *a, uint16_t irqs)
 	aml_u8(a, 0x18);
 }
 
+/* 6.4.3.6, extended interrupt: the device consumes it */
+void aml_gsi(struct aml *a, uint32_t gsi)
+{
+	aml_u8(a, 0x89);
+	aml_le(a, 6, 2);
+	aml_u8(a, 1);
+	aml_u8(a, 1); /* one of them */
+	aml_le(a, gsi, 4);
+}
+
 /* 6.4.3.4, 32-bit fixed memory range */
 void aml_memory32(struct aml *a, uint32_t base, uint32_t len)
 {

@@ -29,8 +29,9 @@ struct vm_disk {
 	char *file;
 	char *format; /* NULL: by content */
 	bool readonly;
-	char *bus;    /* "virtio" (NULL), "ahci" */
+	char *bus;    /* "virtio" (NULL), "mmio", "ahci" */
 	char *cache;  /* "writeback" (NULL), "none", "writethrough", "unsafe" */
+	bool packed;  /* offer packed virtqueues */
 	bool discard; /* give discarded space back to the host */
 	uint64_t bps, iops, bps_burst, iops_burst; /* 0: no limit */
 	uint64_t queues; /* 0: one a vCPU, at most 4 */
@@ -53,6 +54,7 @@ struct vm_net {
 	char *fault;
 	bool mirror;
 	char *uplink;  /* switch: "nat" joins NAT to it */
+	bool packed;   /* offer packed virtqueues */
 	bool loopback; /* nat: 10.0.2.2 is the host's 127.0.0.1 */
 	uint64_t slot; /* on the PCI bus; 0: the next free one */
 };

@@ -17,7 +17,7 @@ struct virtio_dev;
 
 /* Opens the stack that a --disk describes. */
 int disks_open(struct block **out, const struct vm_disk *disk, struct err *err);
-/* Is it for this kind of controller ("virtio", "ahci")? */
+/* Is it for this kind of controller ("virtio", "mmio", "ahci")? */
 bool disks_on_bus(const struct vm_disk *disk, const char *bus);
 
 /*

@@ -8,6 +8,7 @@
 #include "cpu/x86/msr.h"
 #include "machine/acpi.h"
 #include "machine/e820.h"
+#include "machine/pc.h"
 #include "machine/vm.h"
 
 /* What was restored needs its kernel for a reboot only. */
@@ -103,6 +104,7 @@ static int guest_tables(struct vm *vm, struct err *err)
 	if (!tables)
 		return err_set(err, ENOMEM, "out of memory");
 	acpi_config_init(&config, vm->xm.cpu_count);
+	config.virtio_mmio = pc_virtio_mmio(vm);
 	len = acpi_build(tables, &config, NULL, err);
 	if (len >= 0)
 		mem_write(vm->env.mem, ACPI_BASE, tables, len);

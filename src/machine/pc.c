@@ -4,6 +4,7 @@
  */
 #include "machine/pc.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -290,6 +291,35 @@ static int pc_plug_virtio(struct pc *pc, struct virtio_dev *vd, uint64_t wanted,
 	return slot;
 }
 
+/*
+ * The same for one that is on no bus; it stays.  Instances are behind those
+ * of slots.  Returns 0.
+ */
+static int pc_place_virtio(struct vm *vm, struct pc *pc, struct virtio_dev *vd,
+			   struct err *err)
+{
+	static_assert(ACPI_VIRTIO_GSI == 16 + 4, "PIRQ E is pin 20");
+	unsigned n = pc->mmio_count;
+	struct virtio_mmio *v;
+	int ret;
+
+	if (n == ACPI_VIRTIO_MAX) {
+		vd->ops->free(vd);
+		return err_set(err, ENOSPC,
+			       "at most %u disks can have bus=mmio",
+			       ACPI_VIRTIO_MAX);
+	}
+	vd->instance = PCI_SLOTS + n;
+	ret = virtio_mmio_new(&v, &vm->env,
+			      ACPI_VIRTIO_BASE + n * ACPI_VIRTIO_STEP,
+			      irqs_pirq(pc->irqs, 4 + n), vd, err);
+	if (ret < 0)
+		return ret;
+	pc->mmio_count++;
+	pc_add(&pc->plugged, v);
+	return 0;
+}
+
 static int pc_rng(struct vm *vm, struct pc *pc, struct err *err)
 {
 	struct virtio_dev *vd;
@@ -372,10 +402,14 @@ int pc_disk(struct vm *vm, struct pc *pc, struct vm_disk *disk, struct err *err)
 	ret = virtio_blk_new(&vd, &vm->env, &config, err);
 	if (ret < 0)
 		return ret;
+	if (disk->packed)
+		vd->offered |= VIRTIO_F_RING_PACKED;
 	entry->retry = pc_retry_disk;
 	entry->stats = pc_stat_disk;
 	entry->device = vd;
-	ret = pc_plug_virtio(pc, vd, disk->slot, err);
+	ret = disks_on_bus(disk, "mmio")
+		      ? pc_place_virtio(vm, pc, vd, err)
+		      : pc_plug_virtio(pc, vd, disk->slot, err);
 	if (ret < 0) {
 		disks_remove(&pc->disks, vd);
 		return ret;
@@ -390,7 +424,7 @@ static int pc_disks(struct vm *vm, struct pc *pc, struct err *err)
 
 	for (unsigned i = 0; i < vm->config.disk_count && ret >= 0; i++) {
 		ret = 0;
-		if (disks_on_bus(&vm->config.disks[i], "virtio"))
+		if (!disks_on_bus(&vm->config.disks[i], "ahci"))
 			ret = pc_disk(vm, pc, &vm->config.disks[i], err);
 		if (ret > 0)
 			bootorder_virtio_disk(&pc->boot, (unsigned)ret);
@@ -400,7 +434,7 @@ static int pc_disks(struct vm *vm, struct pc *pc, struct err *err)
 
 /* Returns the slot. */
 static int pc_virtio_nic(struct vm *vm, struct pc *pc, struct nics_card *card,
-			 uint64_t slot, struct err *err)
+			 const struct vm_net *net, struct err *err)
 {
 	struct virtio_net_config config = { .pairs = card->pairs };
 	struct virtio_dev *vd;
@@ -408,7 +442,11 @@ static int pc_virtio_nic(struct vm *vm, struct pc *pc, struct nics_card *card,
 
 	memcpy(config.mac, card->mac, NET_MAC_LEN);
 	ret = virtio_net_new(&vd, &vm->env, &config, card->link, err);
-	return ret ? ret : pc_plug_virtio(pc, vd, slot, err);
+	if (ret < 0)
+		return ret;
+	if (net && net->packed)
+		vd->offered |= VIRTIO_F_RING_PACKED;
+	return pc_plug_virtio(pc, vd, net ? net->slot : 0, err);
 }
 
 /* Returns the slot. */
@@ -440,12 +478,11 @@ int pc_nic(struct vm *vm, struct pc *pc, unsigned i, struct err *err)
 	struct nics_card card;
 	int ret = nics_open(&card, &vm->config, i, err);
 
-	uint64_t slot = net ? net->slot : 0;
-
 	if (ret == 0)
 		ret = strcmp(card.nic, "e1000")
-			      ? pc_virtio_nic(vm, pc, &card, slot, err)
-			      : pc_e1000(vm, pc, &card, slot, err);
+			      ? pc_virtio_nic(vm, pc, &card, net, err)
+			      : pc_e1000(vm, pc, &card,
+					 net ? net->slot : 0, err);
 	if (ret > 0 && net)
 		net->slot = (unsigned)ret;
 	return ret;
@@ -666,11 +703,17 @@ void pc_describe(struct vm *vm, struct acpi_config *c)
 	    ecam.base + ecam.size <= PCI_MMIO2_END)
 		c->ecam = ecam.base;
 	c->vga = vm->pc->vga;
+	c->virtio_mmio = pc_virtio_mmio(vm);
 	if (vm->xm.phys_bits) { /* the upper half of what a guest can reach */
 		c->mem64_end = 1ull << vm->xm.phys_bits;
 		c->mem64_base = c->mem64_end / 2;
 	}
 	pci_host_mem64(vm->pc->pci, &c->mem64_base, &c->mem64_end);
+}
+
+unsigned pc_virtio_mmio(const struct vm *vm)
+{
+	return vm->pc->mmio_count;
 }
 
 bool pc_resume_disks(struct vm *vm)

@@ -32,6 +32,9 @@ struct acpi_config;
 /* What the tables say of PCI, as it is now. Any thread, no locks. */
 void pc_describe(struct vm *vm, struct acpi_config *c);
 
+/* How many virtio devices are on no bus. */
+unsigned pc_virtio_mmio(const struct vm *vm);
+
 struct vga;
 /* The display; NULL: there is none. */
 struct vga *pc_vga(struct vm *vm);

@@ -34,6 +34,7 @@ struct pc {
 	struct vga *vga; /* NULL: none */
 	struct pci_hotplug *hotplug;
 	unsigned next_serial; /* of disks */
+	unsigned mmio_count;  /* virtio devices on no bus */
 	struct dev *plugged;  /* into the PCI bus, in order of creation */
 	struct {
 		struct dev *dev; /* NULL: none of them is in the slot */
@@ -50,7 +51,7 @@ struct pc {
 
 /*
  * A disk, or network i, of the description: made and plugged into the slot
- * that it names, or the next.  Returns the slot.
+ * that it names, or the next.  Returns the slot; 0: the disk is on no bus.
  */
 int pc_disk(struct vm *vm, struct pc *pc, struct vm_disk *disk,
 	    struct err *err);

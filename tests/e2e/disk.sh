@@ -12,6 +12,10 @@ sum()
 }
 echo "T size $(cat /sys/block/vda/size)"
 echo "T queues $(ls /sys/block/vda/mq | wc -l)"
+for disk in vda vdb vdc; do
+	cut -c 35 /sys/block/$disk/device/features
+done >/tmp/packed
+echo "T packed $(tr -d '\n' </tmp/packed)"
 echo "T serial $(cat /sys/block/vda/serial)"
 echo "T cache $(cat /sys/block/vda/queue/write_cache)"
 echo "T readonly $(cat /sys/block/vdb/ro)"
@@ -56,13 +60,15 @@ run()
 	truncate -s 16M "$tmp/c"
 	hostel --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \
 		--append "console=ttyS0 quiet hostel.script=test" --cpus 2 \
-		--disk "$tmp/a,format=raw,discard,cache=$1" \
-		--disk "$tmp/b,format=raw,readonly" \
-		--disk "$tmp/c,cache=$1"
+		--disk "$tmp/a,format=raw,discard,cache=$1${3:-}" \
+		--disk "$tmp/b,format=raw,readonly${3:-}" \
+		--disk "$tmp/c,cache=$1${3:-}"
 	ok "power-off is status 0" is "$status" 0
 	ok "and no word" test ! -s "$err"
 	ok "size" is "$(value size)" 16384
 	ok "a queue a processor" is "$(value queues)" 2
+	ok "packed queues if asked for" is "$(value packed)" \
+		"$([ -n "${3:-}" ] && echo 111 || echo 000)"
 	ok "serial" is "$(value serial)" hostel-disk0
 	ok "cache of $1" is "$(value cache)" "$2"
 	ok "read-only" is "$(value readonly)" 1
@@ -109,5 +115,7 @@ run writeback "write back"
 run writethrough "write through"
 run none "write back"
 run unsafe "write back"
+run writeback "write back" ,packed
+run none "write back" ,packed
 limited
 finish

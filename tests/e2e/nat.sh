@@ -1,5 +1,5 @@
 #!/bin/sh
-# nat.sh NIC - a stock kernel behind NAT: an address by DHCP, a name server,
+# nat.sh NIC[,packed] - a stock kernel behind NAT: an address by DHCP, a name server,
 # a file fetched from the host, a server in the guest on a port of the host;
 # and what is refused before a guest starts.
 . "$(dirname "$0")/lib.sh"
@@ -30,6 +30,7 @@ cat >"$tmp/guest" <<END
 udhcpc -i eth0 -q -n -s /hostel/dhcp >/dev/null 2>&1
 echo "T driver \$(basename \$(readlink /sys/class/net/eth0/device/driver))"
 echo "T address \$(ip -4 addr show eth0 | grep -c 10.0.2.15/24)"
+echo "T packed \$(cut -c 35 /sys/class/net/eth0/device/features)"
 echo "T dns \$(cat /etc/resolv.conf)"
 ping -c 1 -w 5 10.0.2.2 >/dev/null && echo "T ping ok"
 wget -q -O /tmp/file http://10.0.2.2:$(cat "$tmp/server")/file &&
@@ -93,6 +94,9 @@ hostel --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \
 ok "power-off is status 0" is "$status" 0
 ok "and no word" test ! -s "$err"
 ok "an address" is "$(value address)" 1
+[ "${nic%,*}" != virtio ] ||
+	ok "packed queues if asked for" is "$(value packed)" \
+		"$([ "$nic" = virtio ] && echo 0 || echo 1)"
 ok "a name server" is "$(value dns)" "nameserver 10.0.2.3"
 ok "the gateway answers" is "$(value ping)" ok
 ok "a file of the host's" is "$(value fetched)" \
