@@ -14,6 +14,7 @@ static int build(unsigned cpus, struct err *err)
 	struct acpi_config c;
 
 	acpi_config_init(&c, cpus);
+	c.virtio_mmio = ACPI_VIRTIO_MAX;
 	return acpi_build(tables, &c, NULL, err);
 }
 
