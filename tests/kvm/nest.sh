@@ -108,7 +108,9 @@ nest_fill()
 nest_fill "$@" || nest_die "the machine's files could not be made"
 (cd "$root" && find . | busybox cpio -o -H newc -R 0:0 2>/dev/null) \
 	>"$tmp/more.cpio"
-{ cat "$dir/initramfs.cpio.gz"; cat "$tmp/more.cpio"; } >"$tmp/initrd"
+# The plain archive first: it may only start at a multiple of four bytes, what
+# is compressed anywhere (initramfs buffer format).
+cat "$tmp/more.cpio" "$dir/initramfs.cpio.gz" >"$tmp/initrd"
 rm -rf "$root"
 
 : >"$tmp/log"
