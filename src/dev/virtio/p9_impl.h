@@ -82,7 +82,7 @@ int p9_open_file(struct p9_fs *fs, int path, uint32_t flags);
 const char *p9_fd_name(char buf[16], int fd);
 bool p9_is_root(const struct p9_fs *fs, const struct stat *st);
 
-/* --- Requests: p9_op.c -----------------------------------------------------
+/* --- Requests: p9_op.h -----------------------------------------------------
  */
 
 /*
