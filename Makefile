@@ -3,7 +3,7 @@ BUILD = build
 SANITIZE_BUILD = build-sanitize
 PREFIX = /usr/local
 
-.PHONY: all run test test-kvm bench bench-disk bench-net bench-boot \
+.PHONY: all run test test-kvm test-old bench bench-disk bench-net bench-boot \
 	sanitize soak crash install clean distclean format help
 
 all: $(BUILD)/build.ninja
@@ -35,6 +35,12 @@ test-kvm: all
 	@sh tools/guest.sh all
 	@LIMIT=5400 NPT=0 sh tests/kvm/nest.sh $(BUILD) doctor guests io memory \
 		boot:20 move:20 e2e:exit e2e:rng
+
+# The translator on a processor without BMI2 and AVX; three minutes.
+test-old: all
+	@sh tools/prereqs.sh qemu-system-x86
+	@sh tools/guest.sh all
+	@CPU=Nehalem sh tests/kvm/nest.sh $(BUILD) old
 
 # Builds a Debian and uses it; keeps the image for the next time.
 test-images:
@@ -112,6 +118,7 @@ help:
 	@echo "make run        boot a stock Linux kernel to a shell"
 	@echo "make test       run all tests ('meson test -C build NAME': one)"
 	@echo "make test-kvm   test the KVM engine at length, in QEMU with AMD-V"
+	@echo "make test-old   test the translator on QEMU's Nehalem: no BMI2"
 	@echo "make test-images  build a Debian, boot it, use it (minutes)"
 	@echo "make bench      compare with QEMU and the bare processor"
 	@echo "make bench-disk compare disks with QEMU by fio"

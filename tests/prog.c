@@ -460,6 +460,8 @@ static const struct engine_ops *run_engine(const char *name)
 {
 	static const struct engine_ops *const all[] = { &translator_engine,
 							&lockstep_engine,
+							&translator_plain_engine,
+							&lockstep_plain_engine,
 							&interpreter_engine };
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++)

@@ -25,10 +25,11 @@ static void same(struct harness *a, struct harness *b, const char *what)
 			    harness_ptr(b, HARNESS_DATA), 0x40000);
 }
 
-static void both(const uint8_t *code, size_t len, const char *what)
+static void both(const struct engine_ops *ops, const uint8_t *code, size_t len,
+		 const char *what)
 {
 	struct harness *a = harness_new_on(&interpreter_engine, 64);
-	struct harness *b = harness_new_on(&translator_engine, 64);
+	struct harness *b = harness_new_on(ops, 64);
 	struct harness *h[2] = { a, b };
 	unsigned i, j;
 
@@ -52,8 +53,10 @@ static void both(const uint8_t *code, size_t len, const char *what)
 	HARNESS_ASM(code_##name, 64, text "\n hlt\n");                         \
 	static void test_##name(void **state)                                  \
 	{                                                                      \
-		both(code_##name, (size_t)(code_##name##_end - code_##name),   \
-		     #name);                                                   \
+		size_t len = (size_t)(code_##name##_end - code_##name);        \
+                                                                               \
+		both(&translator_engine, code_##name, len, #name);             \
+		both(&translator_plain_engine, code_##name, len, #name);       \
 	}
 
 PROGRAM(arith, "mov $5, %eax; mov $7, %ecx; add %ecx, %eax; imul %rcx, %rax;"

@@ -43,6 +43,7 @@ struct engine_stats {
 	uint64_t blocks;       /* blocks decoded or translated */
 	uint64_t copied;       /* of them: taken from another address */
 	uint64_t invalidated;  /* blocks dropped because code was written */
+	uint64_t evicted;      /* blocks dropped because memory was full */
 	uint64_t tlb_misses;
 	uint64_t page_walks;
 	uint64_t exceptions;
@@ -124,5 +125,8 @@ extern const struct engine_ops translator_engine;
 extern const struct engine_ops kvm_engine;
 /* A test tool: the translator checked against the interpreter as it runs. */
 extern const struct engine_ops lockstep_engine;
+/* The same as they are on a host without BMI2, for tests. */
+extern const struct engine_ops translator_plain_engine;
+extern const struct engine_ops lockstep_plain_engine;
 
 #endif

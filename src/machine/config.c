@@ -71,7 +71,9 @@ static const struct config_field config_fields[] = {
 
 static const char *const config_engines[] = { "auto", "translator",
 					      "interpreter", "kvm",
-					      "lockstep" };
+					      "lockstep",
+					      "translator-plain",
+					      "lockstep-plain" };
 
 void vm_config_init(struct vm_config *c)
 {

@@ -10,6 +10,8 @@ static const struct engine_ops *const engines[] = {
 	&translator_engine,
 	&interpreter_engine,
 	&lockstep_engine,
+	&translator_plain_engine,
+	&lockstep_plain_engine,
 };
 
 #define ENGINES_COUNT (sizeof(engines) / sizeof(engines[0]))

@@ -13,6 +13,7 @@ static const struct {
 } stats_fields[] = {
 	{ "blocks", offsetof(struct engine_stats, blocks) },
 	{ "copied_blocks", offsetof(struct engine_stats, copied) },
+	{ "evicted_blocks", offsetof(struct engine_stats, evicted) },
 	{ "invalidated_blocks", offsetof(struct engine_stats, invalidated) },
 	{ "tlb_misses", offsetof(struct engine_stats, tlb_misses) },
 	{ "page_walks", offsetof(struct engine_stats, page_walks) },

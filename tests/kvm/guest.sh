@@ -87,6 +87,44 @@ nest_doctor()
 	nest_say $? "auto is kvm for who may open it"
 }
 
+# --- A host without BMI2 and AVX ------------------------------------------------
+
+nest_old_guests()
+{
+	while read -r name want; do
+		options=
+		[ "$name" != smp64 ] || options="--cpus 2"
+		LIMIT=60 nest_hostel run --kernel "guests/$name" \
+			--memory 64M --timeout 50 --no-reboot $options
+		got=$?
+		case $want in
+		*F) [ "$got" = 33 ] || [ "$got" = 35 ] ;;
+		*) [ "$got" = "$want" ] ;;
+		esac
+		nest_say $? "guest $name: status $got"
+	done <guests.list
+}
+
+nest_old()
+{
+	nest_hostel doctor
+	nest_has 'translator  *yes' && ! nest_has 'BMI2\|AVX'
+	nest_say $? "doctor on an old processor"
+	nest_auto_is translator "an old processor"
+	nest_old_guests
+	for cpus in 1 2; do
+		nest_hostel run --kernel vmlinuz-amd64 --memory 192M \
+			--initrd initramfs.cpio.gz --cpus "$cpus" --no-reboot \
+			--stats --append "console=ttyS0 panic=-1 \
+hostel.cmd=cat,/proc/cpuinfo" &&
+			nest_has '"engine":"translator"' &&
+			nest_has '^flags.* sse2 ' &&
+			! nest_has '^flags.* \(avx\|bmi\|aes\)' &&
+			! nest_has 'WARNING:\|BUG:\|Oops\|soft lockup'
+		nest_say $? "Debian to /init with $cpus vCPUs"
+	done
+}
+
 # --- Bare-metal guests --------------------------------------------------------
 
 # Here they run on QEMU's idea of a processor, which departs from the manual in

@@ -4,7 +4,7 @@
 # kvm-amd module makes a /dev/kvm of it.  Prints TAP.
 #
 # LIMIT: seconds for all of it (default 1100).  KEEP: a directory for the log.
-# MEMORY, CPUS: of the machine.  NPT=0: no nested paging in it.  TRIES: how
+# MEMORY, CPUS, CPU: of the machine; CPU=Nehalem has no BMI2, AVX or AES.  NPT=0: no nested paging in it.  TRIES: how
 # often a guest is started before it counts as failed.
 #
 # QEMU 7.2's nested paging is not safe: about 1 boot of 15 ends when the guest's
@@ -116,10 +116,10 @@ rm -rf "$root"
 : >"$tmp/log"
 # tsc=reliable: this processor shows no invariant TSC, and a kernel with
 # several of such does not believe in it; all its TSCs are one all the same.
-timeout "$limit" qemu-system-x86_64 -accel tcg -cpu max -no-reboot \
+timeout "$limit" qemu-system-x86_64 -accel tcg -cpu "${CPU:-max}" -no-reboot \
 	-m "${MEMORY:-1536}" -smp "${CPUS:-2}" -display none -serial stdio \
 	-kernel "$dir/vmlinuz-$flavour" -initrd "$tmp/initrd" \
-	-append "console=ttyS0 loglevel=4 panic=-1 tsc=reliable \
+	-append "console=ttyS0 loglevel=4 panic=-1 tsc=reliable mitigations=off \
 hostel.script=nest" </dev/null >"$tmp/log" 2>&1 &
 pid=$!
 tail -n +1 -f --pid="$pid" "$tmp/log" | sed -u 's,\r*$,,' | tee "$tmp/clean" |

@@ -441,6 +441,7 @@ static void phys_unmark_all(struct xl *x)
 void xl_flush(struct xl *x)
 {
 	phys_unmark_all(x);
+	x->evicted += x->order_count;
 	x86_code_map_flush(x->cpu);
 	xl_jump_flush(x);
 	memset(x->hash, 0, sizeof(x->hash));

@@ -12,6 +12,7 @@
  * code on several processors).
  */
 #include <asm/prctl.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -375,12 +376,20 @@ static enum vcpu_exit xl_step(struct x86_cpu *cpu, struct err *err)
  * ---------------------------------------------------------------------------
  */
 
+/* LAHF in 64-bit code, which the first 64-bit processors lacked. */
+static bool xl_host_lahf(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid(0x80000001, &a, &b, &c, &d) && c & bit_LAHF_LM;
+}
+
 static int xl_probe(struct err *err)
 {
-	if (!__builtin_cpu_supports("bmi2"))
+	if (!x86_has(X86_FEAT_BMI2) && !xl_host_lahf())
 		return err_set(err, ENOTSUP,
-			       "the translator needs a processor with BMI2: "
-			       "use --engine interpreter");
+			       "the translator needs a processor with LAHF in "
+			       "64-bit code: use --engine interpreter");
 	return thunk_init(err);
 }
 
@@ -417,7 +426,8 @@ static void xl_vcpu_free(struct x86_cpu *cpu)
 	munmap(x, sizeof(*x));
 }
 
-static int xl_vcpu_init(struct x86_cpu *cpu, struct err *err)
+/* plain: as on a host without BMI2. */
+static int xl_vcpu_new(struct x86_cpu *cpu, bool plain, struct err *err)
 {
 	struct xl *x = mmap(NULL, sizeof(*x), PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -426,7 +436,8 @@ static int xl_vcpu_init(struct x86_cpu *cpu, struct err *err)
 	if (x == MAP_FAILED)
 		return err_set(err, ENOMEM, "no memory for the translator");
 	x->cpu = cpu;
-	x->has_avx = __builtin_cpu_supports("avx");
+	x->has_avx = x86_has(X86_FEAT_AVX);
+	x->has_bmi2 = x86_has(X86_FEAT_BMI2) && !plain;
 	pthread_mutex_init(&x->note_lock, NULL);
 	rc = xl_code_init(x, err);
 	cpu->engine = x;
@@ -448,9 +459,19 @@ static int xl_vcpu_init(struct x86_cpu *cpu, struct err *err)
 	return 0;
 }
 
-static int xl_lockstep_vcpu_init(struct x86_cpu *cpu, struct err *err)
+static int xl_vcpu_init(struct x86_cpu *cpu, struct err *err)
 {
-	int rc = xl_vcpu_init(cpu, err);
+	return xl_vcpu_new(cpu, false, err);
+}
+
+static int xl_plain_vcpu_init(struct x86_cpu *cpu, struct err *err)
+{
+	return xl_vcpu_new(cpu, true, err);
+}
+
+static int xl_lockstep_new(struct x86_cpu *cpu, bool plain, struct err *err)
+{
+	int rc = xl_vcpu_new(cpu, plain, err);
 	struct xl *x = cpu->engine;
 
 	if (rc)
@@ -459,6 +480,16 @@ static int xl_lockstep_vcpu_init(struct x86_cpu *cpu, struct err *err)
 	if (rc)
 		xl_vcpu_free(cpu);
 	return rc;
+}
+
+static int xl_lockstep_vcpu_init(struct x86_cpu *cpu, struct err *err)
+{
+	return xl_lockstep_new(cpu, false, err);
+}
+
+static int xl_lockstep_plain_vcpu_init(struct x86_cpu *cpu, struct err *err)
+{
+	return xl_lockstep_new(cpu, true, err);
 }
 
 static void xl_engine_flush(struct x86_cpu *cpu)
@@ -479,6 +510,7 @@ static void xl_stats(struct x86_cpu *cpu, struct engine_stats *out)
 		.blocks = x->blocks,
 		.copied = x->copied,
 		.invalidated = x->invalidated,
+		.evicted = x->evicted,
 		.tlb_misses = cpu->tlb_miss_count,
 		.page_walks = cpu->page_walk_count,
 		.exceptions = cpu->exception_count,
@@ -488,30 +520,20 @@ static void xl_stats(struct x86_cpu *cpu, struct engine_stats *out)
 	};
 }
 
-const struct engine_ops translator_engine = {
-	.name = "translator",
-	.probe = xl_probe,
-	.vm_init = xl_vm_init,
-	.vm_free = xl_vm_free,
-	.vcpu_init = xl_vcpu_init,
-	.vcpu_free = xl_vcpu_free,
-	.run = xl_run,
-	.step = xl_step,
-	.code_written = xl_code_written,
-	.flush = xl_engine_flush,
-	.stats = xl_stats,
-};
+#define XL_ENGINE(what, init)                                              \
+	{                                                                  \
+		.name = what, .probe = xl_probe, .vm_init = xl_vm_init,    \
+		.vm_free = xl_vm_free, .vcpu_init = init,                  \
+		.vcpu_free = xl_vcpu_free, .run = xl_run, .step = xl_step, \
+		.code_written = xl_code_written, .flush = xl_engine_flush, \
+		.stats = xl_stats,                                         \
+	}
 
-const struct engine_ops lockstep_engine = {
-	.name = "lockstep",
-	.probe = xl_probe,
-	.vm_init = xl_vm_init,
-	.vm_free = xl_vm_free,
-	.vcpu_init = xl_lockstep_vcpu_init,
-	.vcpu_free = xl_vcpu_free,
-	.run = xl_run,
-	.step = xl_step,
-	.code_written = xl_code_written,
-	.flush = xl_engine_flush,
-	.stats = xl_stats,
-};
+const struct engine_ops translator_engine =
+	XL_ENGINE("translator", xl_vcpu_init);
+const struct engine_ops translator_plain_engine =
+	XL_ENGINE("translator-plain", xl_plain_vcpu_init);
+const struct engine_ops lockstep_engine =
+	XL_ENGINE("lockstep", xl_lockstep_vcpu_init);
+const struct engine_ops lockstep_plain_engine =
+	XL_ENGINE("lockstep-plain", xl_lockstep_plain_vcpu_init);

@@ -176,6 +176,34 @@ static void gen_pc(struct xl_gen *g, unsigned guest)
 	g->pcs[g->pc_count++].guest = guest;
 }
 
+/* T1: the index of the entry that was found. */
+static struct xl_slow *gen_checked(struct xl_gen *g, struct xl_slow *s,
+				   unsigned ea, unsigned size, unsigned kind)
+{
+	int32_t at = (int32_t)(kind * X86_TLB_SIZE * 8);
+
+	s->what = XL_SLOW_MISS;
+	s->kind = kind;
+	s->size = size;
+	s->ea = ea;
+	s->group = false;
+	asm_load(g->a, XL_T1, RM_GS8(XL_T1, XL_OFF(tlb.addend) + at));
+	return s;
+}
+
+/* After a miss it is made once more, for the index is lost. */
+static struct xl_slow *gen_check_plain(struct xl_gen *g, unsigned ea,
+				       unsigned size, unsigned kind)
+{
+	int32_t at = (int32_t)(kind * X86_TLB_SIZE * 8);
+	uint8_t *back = asm_here(g->a);
+	uint8_t *miss = gen_plain_check(g, ea, size, XL_OFF(tlb.neg) + at);
+	struct xl_slow *s = gen_slow(g, miss);
+
+	s->back = back;
+	return gen_checked(g, s, ea, size, kind);
+}
+
 /*
  *	shrx	t1d, ea, 12
  *	mov	rcx, gs:[t1 * 8 + neg]
@@ -195,6 +223,8 @@ struct xl_slow *gen_check(struct xl_gen *g, unsigned ea, unsigned size,
 	uint8_t *hit;
 
 	gen_t1_changed(g);
+	if (!g->x->has_bmi2)
+		return gen_check_plain(g, ea, size, kind);
 	asm_shrx32(a, XL_T1, ea, XL_SHIFT);
 	asm_load(a, XL_CX, RM_GS8(XL_T1, XL_OFF(tlb.neg) + at));
 	asm_lea(a, XL_CX, RM_SIB(XL_CX, ea, 0, (int32_t)size - 1));
@@ -202,20 +232,16 @@ struct xl_slow *gen_check(struct xl_gen *g, unsigned ea, unsigned size,
 	hit = asm_jrcxz(a);
 	s = gen_slow(g, asm_jmp_site(a));
 	asm_land8(a, hit);
-	s->what = XL_SLOW_MISS;
 	s->back = asm_here(a);
-	s->kind = kind;
-	s->size = size;
-	s->ea = ea;
-	s->group = false;
-	asm_load(a, XL_T1, RM_GS8(XL_T1, XL_OFF(tlb.addend) + at));
-	return s;
+	return gen_checked(g, s, ea, size, kind);
 }
 
 static void gen_slow_miss(struct xl_gen *g, const struct xl_slow *s)
 {
 	const struct xl_glue *glue = &g->x->glue;
 
+	if (!g->x->has_bmi2)
+		gen_flags_restore(g, XL_CX);
 	asm_mov_rr(g->a, XL_T0, s->ea);
 	asm_mov_imm(g->a, XL_CX, (uint32_t)s->kind << 16 | s->size);
 	gen_glue_call(g, s->group ? glue->group_miss : glue->miss);

@@ -137,11 +137,8 @@ static bool int_leave(struct xl_gen *g, const struct x86_insn *insn)
 	return true;
 }
 
-/*
- * With a register as bit offset, memory is reached beyond the operand: at
- * (offset >> 5 or 6) units from it; the unit's bit is offset modulo its size.
- */
-static bool int_bit_test_far(struct xl_gen *g, const struct x86_insn *insn)
+/* T1 = bits >> count; clobbers RCX. */
+static void int_bit_unit(struct xl_gen *g, unsigned bits, unsigned count)
 {
 	struct xl_op sarx = { .map = 2,
 			      .opcode = 0xf7,
@@ -149,6 +146,21 @@ static bool int_bit_test_far(struct xl_gen *g, const struct x86_insn *insn)
 			      .w = true,
 			      .vex = true,
 			      .vvvv = XL_CX };
+
+	if (!g->x->has_bmi2) {
+		gen_plain_sar(g, XL_T1, bits, count);
+		return;
+	}
+	asm_mov_imm(g->a, XL_CX, count);
+	asm_op(g->a, sarx, XL_T1, RM_REG(bits));
+}
+
+/*
+ * With a register as bit offset, memory is reached beyond the operand: at
+ * (offset >> 5 or 6) units from it; the unit's bit is offset modulo its size.
+ */
+static bool int_bit_test_far(struct xl_gen *g, const struct x86_insn *insn)
+{
 	bool wide = insn->opsize == 8;
 	struct xl_op op = { .map = 1,
 			    .opcode = insn->opcode,
@@ -162,13 +174,12 @@ static bool int_bit_test_far(struct xl_gen *g, const struct x86_insn *insn)
 		return false;
 	ea = gen_address(g, insn);
 	gen_t1_changed(g);
-	asm_mov_imm(a, XL_CX, wide ? 6 : 5);
 	bits = gen_read(g, bits, XL_T1);
 	if (!wide) {
 		asm_op(a, OPW(0, 0x63), XL_T1, RM_REG(bits)); /* MOVSXD */
 		bits = XL_T1;
 	}
-	asm_op(a, sarx, XL_T1, RM_REG(bits));
+	int_bit_unit(g, bits, wide ? 6 : 5);
 	asm_lea(a, XL_T0, RM_SIB(ea, XL_T1, wide ? 3 : 2, 0));
 	gen_check(g, XL_T0, insn->opsize, insn->op != X86_BT);
 	mem = RM_SIB(XL_T0, XL_T1, 0, 0);

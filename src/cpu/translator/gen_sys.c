@@ -3,8 +3,9 @@
  *
  * RFLAGS is divided: arithmetic flags are the host's, the rest lies in
  * cpu->rflags, where the arithmetic bits are stale.  Bits are masked by PEXT
- * and PDEP with the same mask, which change no flags.  Kernel mode here means
- * CPL 0: code at CPL 1 and 2 is interpreted (xl_must_step).
+ * and PDEP with the same mask, which change no flags (or see gen_plain.c).
+ * Kernel mode here means CPL 0: code at CPL 1 and 2 is interpreted
+ * (xl_must_step).
  */
 #include "cpu/translator/xl.h"
 
@@ -25,6 +26,10 @@ void gen_and_word(struct xl_gen *g, unsigned dst, unsigned src,
 			      .vvvv = src };
 	struct xl_op pdep = pext;
 
+	if (!g->x->has_bmi2) {
+		gen_plain_and_word(g, dst, src, mask);
+		return;
+	}
 	pdep.pp = 3;
 	pdep.vvvv = dst;
 	asm_op(g->a, pext, dst, RM_GS(XL_WORD(mask)));
@@ -127,12 +132,31 @@ static bool sys_swapgs(struct xl_gen *g)
 	return true;
 }
 
-/* EDX:EAX = host's + offset, by additions that leave flags alone. */
-static bool sys_rdtsc(struct xl_gen *g, const struct x86_insn *insn)
+/* EDX:EAX += offset, by additions that leave flags alone. */
+static void sys_add_offset(struct xl_gen *g)
 {
 	struct xl_op rorx = {
 		.map = 3, .opcode = 0xf0, .pp = 3, .w = true, .vex = true
 	};
+	struct xl_asm *a = g->a;
+
+	if (!g->x->has_bmi2) {
+		gen_plain_rdtsc(g);
+		return;
+	}
+	asm_op(a, rorx, H_RDX, RM_REG(H_RDX));
+	asm_u8(a, 32);
+	asm_lea(a, H_RAX, RM_SIB(H_RAX, H_RDX, 0, 0));
+	asm_load(a, XL_CX, RM_GS(XL_OFF(tsc_offset)));
+	asm_lea(a, H_RAX, RM_SIB(H_RAX, XL_CX, 0, 0));
+	asm_op(a, rorx, H_RDX, RM_REG(H_RAX));
+	asm_u8(a, 32);
+	asm_mov32_rr(a, H_RDX, H_RDX);
+	asm_mov32_rr(a, H_RAX, H_RAX);
+}
+
+static bool sys_rdtsc(struct xl_gen *g, const struct x86_insn *insn)
+{
 	struct xl_asm *a = g->a;
 
 	if (g->x->cpu->cr4 & X86_CR4_TSD || g->x->lockstep)
@@ -143,15 +167,7 @@ static bool sys_rdtsc(struct xl_gen *g, const struct x86_insn *insn)
 	}
 	asm_u8(a, 0x0f);
 	asm_u8(a, 0x31);
-	asm_op(a, rorx, H_RDX, RM_REG(H_RDX));
-	asm_u8(a, 32);
-	asm_lea(a, H_RAX, RM_SIB(H_RAX, H_RDX, 0, 0));
-	asm_load(a, XL_CX, RM_GS(XL_OFF(tsc_offset)));
-	asm_lea(a, H_RAX, RM_SIB(H_RAX, XL_CX, 0, 0));
-	asm_op(a, rorx, H_RDX, RM_REG(H_RAX));
-	asm_u8(a, 32);
-	asm_mov32_rr(a, H_RDX, H_RDX);
-	asm_mov32_rr(a, H_RAX, H_RAX);
+	sys_add_offset(g);
 	return true;
 }
 

@@ -245,10 +245,10 @@ struct xl {
 	uint64_t cr4;		/* what of CR4 code was translated for */
 	uint32_t jump_used_count;
 	uint32_t jump_used[8192];
-	bool has_avx;
+	bool has_avx, has_bmi2; /* of the host; may be used */
 	struct lockstep *lockstep; /* NULL: not in lockstep */
 	struct interp_vcpu *part; /* for code that is not 64-bit; may be NULL */
-	uint64_t blocks, copied, invalidated, flushes, exits[XL_EXITS], interpreted;
+	uint64_t blocks, copied, invalidated, evicted, flushes, exits[XL_EXITS], interpreted;
 	/* Notes from other vCPUs: guarded by note_lock. */
 	pthread_mutex_t note_lock;
 	struct xl_note {
@@ -400,6 +400,29 @@ void gen_and_word(struct xl_gen *g, unsigned dst, unsigned src,
 		  enum xl_word mask);
 /* If something is pending, leaves, to go on at `rip`. */
 void gen_poll(struct xl_gen *g, uint64_t rip);
+/* --- gen_plain.c: for hosts without BMI2 ----------------------------------- */
+
+/*
+ * Flags put aside in a scratch register (which is then not to be changed), and
+ * back; RAX is free of it in between.
+ */
+void gen_flags_save(struct xl_gen *g, unsigned scratch);
+void gen_flags_restore(struct xl_gen *g, unsigned scratch);
+/*
+ * For gen_check(): leaves the index in T1.  The site of the jump on a miss,
+ * where flags are still in RCX; neg: the table's offset in the state.
+ */
+uint8_t *gen_plain_check(struct xl_gen *g, unsigned ea, unsigned size,
+			 int32_t neg);
+/* Clobbers T1. */
+void gen_plain_and_word(struct xl_gen *g, unsigned dst, unsigned src,
+			enum xl_word mask);
+/* dst = src >> count, with sign; clobbers RCX. */
+void gen_plain_sar(struct xl_gen *g, unsigned dst, unsigned src,
+		   unsigned count);
+/* EDX:EAX += tsc_offset; clobbers T1, RCX. */
+void gen_plain_rdtsc(struct xl_gen *g);
+
 /* The instruction with its operands mapped: any class. */
 bool gen_can_copy(const struct x86_insn *insn);
 bool gen_copy(struct xl_gen *g, const struct x86_insn *insn);
