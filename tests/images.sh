@@ -121,7 +121,7 @@ printf '#!/bin/sh\necho seen-by-user-data >/dev/ttyS0\nsystemctl poweroff\n' \
 ok "a guest that goes again, with user-data" timeout 300 sh -c \
 	"'$hostel' run debian:12 --rm --user-data '$tmp/user-data' \
 	</dev/null 2>'$tmp/err' | grep -q seen-by-user-data"
-ok "is gone" says "" sh -c "ls '$HOSTEL_HOME/guests' | grep debian-12-"
+ok "is gone" says "" sh -c "ls '$HOSTEL_HOME/guests' | grep debian-12- || :"
 
 echo "$checks checks, $failures failed"
 [ "$failures" = 0 ]

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "machine/config.h"
+#include "machine/config_check.h"
 
 /* Reads JSON text as a description. */
 static int config_read(struct vm_config *c, const char *text, struct err *err)
@@ -236,6 +237,65 @@ static void bad_list_entries_name_their_option(void **state)
 	}
 }
 
+/* Each would be forgotten, or mean two things. */
+static void options_that_mean_nothing_together_are_refused(void **state)
+{
+	static const struct {
+		const char *text, *says;
+	} cases[] = {
+		{ "{\"disk\": \"a,bus=ahci,packed\"}", "packed" },
+		{ "{\"disk\": \"a,bus=ahci,queues=2\"}", "queues" },
+		{ "{\"disk\": \"a,bus=ahci,slot=5\"}", "bus=ahci" },
+		{ "{\"disk\": [\"a\", \"b,bus=mmio,slot=5\"]}", "bus=mmio" },
+		{ "{\"disk\": \"a,bps_burst=1M\"}", "bps_burst" },
+		{ "{\"disk\": \"a,iops_burst=10,bps=1M\"}", "iops_burst" },
+		{ "{\"net\": \"nat,nic=e1000,packed\"}", "nic=e1000" },
+		{ "{\"net\": \"nat,nic=e1000,queues=2\"}", "queues" },
+		{ "{\"net\": \"nat,burst=1M\"}", "burst" },
+		{ "{\"net\": \"none,loopback\"}", "none" },
+		{ "{\"net\": [\"none\", \"nat\"]}", "none" },
+		{ "{\"v\": [\"/a:x\", \"/b:y:ro\", \"/c:x:ro\"]}", "/c:x" },
+		{ "{\"kernel\": \"k\", \"boot\": \"disk\"}", "--boot" },
+		{ "{\"kernel\": \"k\", \"nvram\": \"n\"}", "--nvram" },
+		{ "{\"kernel\": \"k\", \"screenshot\": \"s\"}", "--vga" },
+		{ "{\"vga\": \"none\", \"screenshot\": \"s\"}", "--vga" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct err err = { "" };
+		struct vm_config c;
+
+		assert_int_equal(config_read(&c, cases[i].text, NULL), 0);
+		assert_int_equal(config_check(&c, &err), -EINVAL);
+		assert_non_null(strstr(err.msg, cases[i].says));
+		vm_config_free(&c);
+	}
+}
+
+static void options_that_go_together_are_taken(void **state)
+{
+	static const char *const cases[] = {
+		"{}",
+		"{\"disk\": \"a,packed,queues=2,slot=5\"}",
+		"{\"disk\": \"a,bus=mmio,packed,queues=2\"}",
+		"{\"disk\": \"a,bus=ahci,bps=1M,bps_burst=2M\"}",
+		"{\"net\": \"none\"}",
+		"{\"net\": [\"nat,packed,queues=2\", \"nat,nic=e1000\"]}",
+		"{\"v\": [\"/a:x\", \"/b:xy\", \"/x:b:ro\"]}",
+		"{\"boot\": \"disk\", \"screenshot\": \"s\"}",
+		"{\"kernel\": \"k\", \"screenshot\": \"s\", \"vga\": \"std\"}",
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct err err = { "" };
+		struct vm_config c;
+
+		assert_int_equal(config_read(&c, cases[i], NULL), 0);
+		assert_int_equal(config_check(&c, &err), 0);
+		vm_config_free(&c);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -247,6 +307,9 @@ int main(void)
 		cmocka_unit_test(overlong_string_is_refused),
 		cmocka_unit_test(list_entries_are_read_and_written),
 		cmocka_unit_test(bad_list_entries_name_their_option),
+		cmocka_unit_test(
+			options_that_mean_nothing_together_are_refused),
+		cmocka_unit_test(options_that_go_together_are_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -309,5 +309,7 @@ int block_open_backing(struct block *b, const struct block_open *how,
 		       const char *file, const char *format, struct err *err);
 /* Never leaves a half-written image: a temporary file, renamed when whole. */
 int block_create(const struct block_create *how, struct err *err);
+/* Would block_create() be allowed to make that path, as far as it exists? */
+int block_create_check(const struct block_create *how, struct err *err);
 
 #endif

@@ -306,7 +306,7 @@ static int copy_job_run(struct copy_job *j, struct err *err)
 	pthread_mutex_destroy(&j->progress_lock);
 	at = atomic_load(&j->writing) || !j->from ? j->to->path : j->from->path;
 	if (rc == -ECANCELED)
-		return err_set(err, ECANCELED, "stopped");
+		return err_set(err, ECANCELED, "interrupted");
 	if (rc)
 		return err_set(err, -rc, "%s: cannot %s: %s", at,
 			       atomic_load(&j->writing) ? "write" : "read",

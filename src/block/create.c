@@ -35,7 +35,7 @@ static int create_names(struct create *c)
 }
 
 /* An image that is there already is replaced only if nobody uses it. */
-static int create_check_old(const struct block_create *how, struct err *err)
+int block_create_check(const struct block_create *how, struct err *err)
 {
 	struct stat st;
 	int fd, rc;
@@ -152,7 +152,7 @@ int block_create(const struct block_create *asked, struct err *err)
 		return err_set(err, EINVAL,
 			       "%s: there is no disk format called '%s'",
 			       how.path, name);
-	rc = create_check_old(&how, err);
+	rc = block_create_check(&how, err);
 	if (rc == 0)
 		rc = create_size(&how, err);
 	if (rc == 0 && create_names(&c))

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/interrupt.h"
 #include "machine/config.h"
 
 static const struct disk_verb *const disk_verbs[] = {
@@ -130,7 +131,10 @@ static int disk_run(const struct disk_verb *v, int argc, char **argv)
 	else if (!rc)
 		rc = disk_run_parsed(v, &a, count, options, &err);
 	free(options);
-	return rc < 0 ? cli_fail(&err) : rc;
+	if (rc < 0)
+		rc = cli_fail(&err);
+	interrupt_let();
+	return rc;
 }
 
 int cli_disk(int argc, char **argv)
@@ -198,5 +202,9 @@ int disk_progress(void *opaque, uint64_t done, uint64_t total)
 
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "\r%3u%%%s", percent, done < total ? "" : "\n");
-	return 0;
+	if (!interrupt_waits())
+		return 0;
+	if (isatty(STDERR_FILENO) && done < total)
+		fputs("\r\033[K", stderr);
+	return 1;
 }

@@ -54,8 +54,9 @@ int disk_print_json(json_t *j);
 int disk_new_image(const struct disk_args *a, struct block_create *how,
 		   struct err *err);
 /*
- * Tells on stderr how far long work is, if that is a terminal; a
- * block_copy's and block_create's progress.
+ * Tells on stderr how far long work is, if that is a terminal, and has it
+ * stopped by Ctrl-C (interrupt_hold()); a block_copy's and block_create's
+ * progress.
  */
 int disk_progress(void *opaque, uint64_t done, uint64_t total);
 

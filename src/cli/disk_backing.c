@@ -6,6 +6,7 @@
 
 #include "block/copy.h"
 #include "cli/disk.h"
+#include "cli/interrupt.h"
 
 static int disk_no_backing(struct block *b, const struct block_info *i,
 			   struct err *err)
@@ -67,6 +68,7 @@ static int disk_commit_into(const struct disk_args *a, struct block *b,
 
 	if (!rc)
 		rc = disk_commit_base(a->word[0], i, &base, err);
+	interrupt_hold();
 	if (!rc)
 		rc = copy_commit(b, base, &how, err);
 	block_close(base);
@@ -142,6 +144,7 @@ static int disk_rebase_safe(const struct disk_args *a, struct block *b,
 
 	if (base[0])
 		rc = block_open_backing(&top, &open, base, format, err);
+	interrupt_hold();
 	if (!rc)
 		rc = copy_rebase(b, top.backing, &how, err);
 	if (!rc)

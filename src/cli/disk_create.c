@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/disk.h"
+#include "cli/interrupt.h"
 #include "machine/config.h"
 
 /* How the field names it: what it is to us. */
@@ -32,6 +33,32 @@ static int disk_provision(const char *name, enum block_prealloc *out,
 		       "--provision is thin, metadata, thick-lazy "
 		       "or thick-eager, not '%.64s'",
 		       name);
+}
+
+/* What only some formats have: words that would be forgotten are refused. */
+static const struct {
+	const char *option, *formats;
+} disk_only[] = {
+	{ "backing", "qcow2 vmdk" },  { "backing-format", "qcow2 vmdk" },
+	{ "variant", "qcow2 vmdk" },  { "cluster-size", "qcow2 vmdk" },
+	{ "refcount-bits", "qcow2" }, { "lazy-refcounts", "qcow2" },
+	{ "compression", "qcow2" },
+};
+
+static int disk_check_only(const struct disk_args *a, const char *format,
+			   struct err *err)
+{
+	for (size_t i = 0; i < sizeof(disk_only) / sizeof(disk_only[0]); i++)
+		if (json_object_get(a->opts, disk_only[i].option) &&
+		    !strstr(disk_only[i].formats, format))
+			return err_set(err, EINVAL,
+				       "--%s: %s images have no such thing",
+				       disk_only[i].option, format);
+	if (json_object_get(a->opts, "backing-format") &&
+	    !json_object_get(a->opts, "backing"))
+		return err_set(err, EINVAL,
+			       "--backing-format is of the --backing file");
+	return 0;
 }
 
 int disk_new_image(const struct disk_args *a, struct block_create *how,
@@ -64,11 +91,7 @@ int disk_new_image(const struct disk_args *a, struct block_create *how,
 	how->lazy_refcounts = disk_flag(a, "lazy-refcounts");
 	how->force = disk_flag(a, "force");
 	how->progress = disk_progress;
-	if (how->backing && strcmp(how->format, "qcow2"))
-		return err_set(err, EINVAL,
-			       "only qcow2 images have a backing file, not %s",
-			       how->format);
-	return 0;
+	return disk_check_only(a, how->format, err);
 }
 
 /* --- create --------------------------------------------------------------- */
@@ -111,7 +134,14 @@ static int disk_create_run(const struct disk_args *a, struct err *err)
 			     how.path);
 	if (!rc)
 		rc = disk_backing_format(&how, err);
-	return rc ? rc : block_create(&how, err);
+	if (rc)
+		return rc;
+	interrupt_hold();
+	rc = block_create(&how, err);
+	return rc == -ECANCELED
+		       ? err_set(err, ECANCELED,
+				 "interrupted: there is no new %s", how.path)
+		       : rc;
 }
 
 const struct disk_verb disk_create = {

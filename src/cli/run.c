@@ -1,6 +1,7 @@
 /* hostel run: one guest in the foreground. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include "cli/opts.h"
 #include "cli/run_image.h"
 #include "machine/config.h"
+#include "machine/config_check.h"
 #include "state/state.h"
 #include "vmm/control.h"
 #include "vmm/monitor.h"
@@ -93,6 +95,23 @@ static int run_help(void)
 	return 0;
 }
 
+/* What is written at the guest's end is refused at its start. */
+static int run_check_out(const char *option, const char *path, struct err *err)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	char dir[PATH_MAX] = ".";
+
+	if (!path)
+		return 0;
+	if (slash)
+		snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path) + 1,
+			 path);
+	if (access(access(path, F_OK) ? dir : path, W_OK))
+		return err_set(err, errno, "--%s: cannot write %s: %s", option,
+			       path, strerror(errno));
+	return 0;
+}
+
 /* Early, so that a typing mistake is told before anything is started. */
 static int run_check_file(const char *option, const char *path, struct err *err)
 {
@@ -126,11 +145,13 @@ static int run_check(const struct vm_config *c, struct err *err)
 	}
 	if (c->restore)
 		return 0; /* a kernel is needed for reboots only */
+	if (config_check(c, err))
+		return -EINVAL;
 	if (!c->kernel && !c->firmware && !c->disk_count && !c->cdrom)
 		return err_set(err, EINVAL,
-			       "--kernel is missing: name a bzImage, or an ELF "
-			       "file for PVH or Multiboot; or start as a PC "
-			       "does, with --firmware, --disk or --cdrom");
+			       "nothing to run: name an image, as debian:12, "
+			       "or a --kernel; or start as a PC does, with "
+			       "--firmware, --disk or --cdrom");
 	if (c->gdb_wait && !c->gdb)
 		return err_set(err, EINVAL,
 			       "--gdb-wait needs --gdb [ADDR:]PORT");
@@ -139,7 +160,8 @@ static int run_check(const struct vm_config *c, struct err *err)
 			       "--trace-filter needs --trace FILE");
 	if (run_check_file("kernel", c->kernel, err))
 		return -EINVAL;
-	if (run_check_file("cdrom", c->cdrom, err))
+	if (run_check_file("cdrom", c->cdrom, err) ||
+	    run_check_out("screenshot", c->screenshot, err))
 		return -EINVAL;
 	return run_check_file("initrd", c->initrd, err);
 }
@@ -228,7 +250,23 @@ int run_guest(const json_t *options, bool *reset)
 	return status;
 }
 
-/* Options that mean nothing without an image are refused, not forgotten. */
+static int run_check_kernel(const json_t *options, struct err *err)
+{
+	static const char *const keys[] = { "append", "initrd" };
+
+	if (json_object_get(options, "kernel") ||
+	    json_object_get(options, "restore"))
+		return 0;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (json_object_get(options, keys[i]))
+			return err_set(err, EINVAL,
+				       "--%s is for a kernel that starts "
+				       "without firmware: give --kernel too",
+				       keys[i]);
+	return 0;
+}
+
+/* Options that mean nothing here are refused, not forgotten. */
 static int run_plain(const json_t *options)
 {
 	struct err err;
@@ -236,6 +274,8 @@ static int run_plain(const json_t *options)
 	json_t *value;
 	bool reset;
 
+	if (run_check_kernel(options, &err))
+		return cli_fail(&err);
 	json_object_foreach((json_t *)options, key,
 			    value) if (run_image_option(key))
 	{

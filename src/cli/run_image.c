@@ -405,6 +405,16 @@ static int run_find_kernel(const struct instance *in,
 	return rc;
 }
 
+/* What its own boot loader says to the kernel is not ours to change. */
+static void run_by_firmware(json_t *options)
+{
+	run_default(options, "firmware", json_string("bios"));
+	if (json_object_get(options, "append"))
+		fputs("hostel: --append does not reach a guest that firmware "
+		      "starts; its boot loader has the kernel's command line\n",
+		      stderr);
+}
+
 /* A disk that cannot even be opened is told; else firmware may know more. */
 static int run_set_kernel(const struct instance *in, json_t *options,
 			  struct err *err)
@@ -415,12 +425,14 @@ static int run_set_kernel(const struct instance *in, json_t *options,
 	struct err why;
 	json_t *line;
 
-	if (json_object_get(options, "firmware") ||
-	    json_object_get(options, "restore") ||
+	if (json_object_get(options, "restore") ||
 	    json_object_get(options, "kernel"))
 		return 0;
-	if (run_find_kernel(in, &entry, &why)) {
-		json_object_set_new(options, "firmware", json_string("bios"));
+	/* Who says what firmware shall do wants firmware. */
+	if (json_object_get(options, "firmware") ||
+	    json_object_get(options, "boot") ||
+	    run_find_kernel(in, &entry, &why)) {
+		run_by_firmware(options);
 		return 0;
 	}
 	if (instance_file(in, "kernel", kernel, err) ||

@@ -41,13 +41,14 @@
 	"console=tty0 console=ttyS0,115200 rootfstype=ext4 noresume quiet " \
 	"systemd.show_status=yes"
 
-struct build_release {
-	const char *name, *suite;
-};
-
-static const struct build_release build_releases[] = {
-	{ "debian:12", "bookworm" },
-	{ "debian:bookworm", "bookworm" },
+/* more: what other releases have in packages named here already. */
+static const struct build_release {
+	const char *name, *suite, *more;
+} build_releases[] = {
+	{ "debian:12", "bookworm", "" },
+	{ "debian:bookworm", "bookworm", "" },
+	{ "debian:13", "trixie", ",systemd-repart,login" },
+	{ "debian:trixie", "trixie", ",systemd-repart,login" },
 };
 
 #define BUILD_RELEASES (sizeof(build_releases) / sizeof(build_releases[0]))
@@ -71,23 +72,23 @@ static const struct build_tool {
 struct build_work {
 	const struct build *b;
 	const char *dir;
-	const char *suite;
+	const struct build_release *release;
 	char root_uuid[BUILD_UUID_LEN];
 	int log_fd;
 	struct progress *progress;
 };
 
-static const char *build_suite(const char *release)
+static const struct build_release *build_find(const char *release)
 {
 	for (size_t i = 0; i < BUILD_RELEASES; i++)
 		if (!strcmp(build_releases[i].name, release))
-			return build_releases[i].suite;
+			return &build_releases[i];
 	return NULL;
 }
 
 bool build_knows(const char *release)
 {
-	return build_suite(release) != NULL;
+	return build_find(release) != NULL;
 }
 
 int build_check_host(struct err *err)
@@ -128,7 +129,7 @@ static int build_check(const struct build *b, struct err *err)
 	if (!build_knows(b->release))
 		return err_set(err, EINVAL,
 			       "'%.64s' cannot be built; this version builds "
-			       "debian:12",
+			       "debian:12 and debian:13",
 			       b->release);
 	if (!build_word_ok(b->hostname, BUILD_LOWER BUILD_UPPER ".-", 63))
 		return err_set(err, EINVAL, "--hostname: '%.64s' is none",
@@ -219,24 +220,29 @@ static int build_put_files(const struct build_work *w, struct err *err)
 
 /*
  * Lines for sources.list(5) of this release as the host's own apt has them:
- * its mirror is near, and may be the only one that can be reached.
+ * its mirror is near, and may be the only one that can be reached.  Where the
+ * host is of another release, its mirror will have this one too.
  */
 static int build_host_sources(const struct build_work *w, char *out,
 			      unsigned size)
 {
-	char script[1024];
+	char script[1280];
 	const char *argv[] = { "sh", "-c", script, NULL };
 
 	snprintf(script, sizeof(script),
 		 "apt-get indextargets --format "
 		 "'$(CREATED_BY)|$(SIGNED_BY)|$(REPO_URI)|$(RELEASE)|"
-		 "$(COMPONENT)|$(ORIGIN)' 2>/dev/null | awk -F'|' '"
+		 "$(COMPONENT)|$(ORIGIN)' 2>/dev/null | awk -F'|' -v s=%s '"
 		 "$1 == \"Packages\" && $6 == \"Debian\" && "
-		 "$4 ~ /^%s(-updates|-security)?$/ {"
+		 "$4 ~ /^[a-z]+(-updates|-security)?$/ {"
 		 "  o = $2 ~ /^\\// ? \"[signed-by=\" $2 \"] \" : \"\";"
-		 "  l = \"deb \" o $3 \" \" $4 \" \" $5;"
-		 "  if (!seen[l]++) print l }'",
-		 w->suite);
+		 "  own = $4 ~ \"^\" s \"(-|$)\"; r = $4;"
+		 "  sub(/^[a-z]+/, s, r);"
+		 "  l = \"deb \" o $3 \" \" r \" \" $5 \"\\n\";"
+		 "  if (own && !index(is, l)) is = is l;"
+		 "  if (!own && !index(like, l)) like = like l }"
+		 "END { printf \"%%s\", is ? is : like }'",
+		 w->release->suite);
 	return proc_output(argv, out, size);
 }
 
@@ -262,12 +268,12 @@ static int build_put_sources(const struct build_work *w, bool *have,
 	*have = false;
 	if (w->b->mirror) {
 		snprintf(text, sizeof(text), "deb %s %s main\n", w->b->mirror,
-			 w->suite);
+			 w->release->suite);
 		*have = true;
 	} else if (!build_host_sources(w, text, sizeof(text)) && text[0]) {
 		/* A list cut in the middle is worse than none. */
 		*have = strlen(text) + 1 < sizeof(text) &&
-			strstr(text, w->suite);
+			strstr(text, w->release->suite);
 	}
 	return *have ? build_put(w, "sources", text, 0644, err) : 0;
 }
@@ -381,7 +387,8 @@ static int build_bootstrap(struct build_work *w, bool sources, struct err *err)
 	snprintf(copy, sizeof(copy),
 		 "--customize-hook=copy-in %s/hostel-build' /", quoted);
 	snprintf(include, sizeof(include),
-		 "--include=%s,linux-image-%samd64%s%s", BUILD_PACKAGES,
+		 "--include=%s%s,linux-image-%samd64%s%s", BUILD_PACKAGES,
+		 w->release->more,
 		 b->kernel && !strcmp(b->kernel, "generic") ? "" : "cloud-",
 		 b->packages ? "," : "", b->packages ? b->packages : "");
 	build_customize(w, customize, sizeof(customize));
@@ -397,7 +404,7 @@ static int build_bootstrap(struct build_work *w, bool sources, struct err *err)
 	build_arg(&a, customize);
 	if (!build_apt_options(options, sizeof(options)))
 		build_add_options(&a, options, option_store, 16);
-	build_arg(&a, w->suite);
+	build_arg(&a, w->release->suite);
 	build_arg(&a, tar);
 	if (sources)
 		build_arg(&a, list);
@@ -465,7 +472,7 @@ int build_image(const struct build *b, const char *dir, const char *out,
 		rc = home_path(log, err, "%s/log", dir);
 	if (rc)
 		return rc;
-	w.suite = build_suite(b->release);
+	w.release = build_find(b->release);
 	w.log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	rc = build_run(&w, out, err);
 	if (rc)

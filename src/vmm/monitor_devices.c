@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "dev/virtio/balloon.h"
+#include "machine/config_check.h"
 #include "machine/config_list.h"
 #include "machine/disks.h"
 #include "machine/pc.h"
@@ -93,7 +94,8 @@ static int devices_check(const struct vm_config *c, bool disk, struct err *err)
 		return err_set(err, EINVAL,
 			       "only virtio cards can be plugged into a guest "
 			       "that runs");
-	return 0;
+	return disk ? config_check_disk(&c->disks[c->disk_count - 1], err)
+		    : config_check_net(&c->nets[c->net_count - 1], err);
 }
 
 static int devices_add_locked(struct vm *vm, const char *key,

@@ -1,0 +1,41 @@
+#include "cli/interrupt.h"
+
+#include <signal.h>
+
+static const int interrupt_signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+#define INTERRUPT_COUNT \
+	(sizeof(interrupt_signals) / sizeof(interrupt_signals[0]))
+
+static void interrupt_set(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < INTERRUPT_COUNT; i++)
+		sigaddset(&set, interrupt_signals[i]);
+	sigprocmask(how, &set, NULL);
+}
+
+void interrupt_hold(void)
+{
+	interrupt_set(SIG_BLOCK);
+}
+
+/* One that is ignored, as by nohup(1), never waits. */
+bool interrupt_waits(void)
+{
+	sigset_t set;
+
+	if (sigpending(&set))
+		return false;
+	for (size_t i = 0; i < INTERRUPT_COUNT; i++)
+		if (sigismember(&set, interrupt_signals[i]) == 1)
+			return true;
+	return false;
+}
+
+void interrupt_let(void)
+{
+	interrupt_set(SIG_UNBLOCK);
+}
