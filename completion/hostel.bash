@@ -132,7 +132,7 @@ _hostel()
 		COMPREPLY=($(compgen -W "$(_hostel_images)" -- "$cur")
 			$(compgen -W "--rm --disk-size --user-data --meta-data
 			--ssh-key --ssh-port --kernel --initrd --append --memory
-			--disk --cdrom -v --net -p --firmware --nvram --firmware-log --boot --vga --screenshot
+			--disk --cdrom -v --vsock --net -p --firmware --nvram --firmware-log --boot --vga --screenshot
 			--cpus --cpu --restore --engine --console --no-reboot --timeout --stats
 			--name --trace --trace-filter --gdb --gdb-wait --help" \
 			-- "$cur")) ;;

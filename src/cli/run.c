@@ -67,6 +67,8 @@ static const struct opt run_opts[] = {
 	  "a port of the host goes to one of the guest, by NAT" },
 	{ "v", "HOSTDIR:TAG[:ro]", OPT_LIST,
 	  "a directory; in the guest: mount -t 9p TAG /mnt" },
+	{ "vsock", "path=SOCKET[,cid=N]", OPT_LIST,
+	  "vsock to the host's Unix sockets: SOCKET, SOCKET_PORT" },
 	{ "rm", NULL, OPT_FLAG, "IMAGE: remove the guest when it has ended" },
 	{ "disk-size", "SIZE", OPT_STRING,
 	  "IMAGE: of the guest's disk (default: 10G)" },

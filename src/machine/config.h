@@ -59,6 +59,13 @@ struct vm_net {
 	uint64_t slot; /* on the PCI bus; 0: the next free one */
 };
 
+/* --vsock path=SOCKET[,cid=N][,packed]  Given once at most. */
+struct vm_vsock {
+	char *path;
+	uint64_t cid; /* 0: the default */
+	bool packed;
+};
+
 /* Strings are owned by the config; NULL: not given. */
 struct vm_config {
 	char *name;
@@ -94,6 +101,8 @@ struct vm_config {
 	unsigned forward_count;
 	char **volumes; /* -v HOSTDIR:TAG[:ro] */
 	unsigned volume_count;
+	struct vm_vsock *vsocks;
+	unsigned vsock_count;
 };
 
 /* Defaults: 512M, 1 CPU, engine NULL (auto), console on stdio. */

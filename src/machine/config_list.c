@@ -38,6 +38,7 @@ struct list {
 	size_t entry_size;
 	unsigned max;
 	const struct list_key *keys; /* the first one: what stands alone */
+	bool named; /* nothing stands alone */
 };
 
 #define DISK_KEY(key, kind, choices)                               \
@@ -86,18 +87,27 @@ static const struct list_key list_net[] = {
 	{ NULL, LIST_FLAG, 0, NULL },
 };
 
-#define LIST(key, array, count, max, keys)                                     \
+static const struct list_key list_vsock[] = {
+	{ "path", LIST_STRING, offsetof(struct vm_vsock, path), NULL },
+	{ "cid", LIST_COUNT, offsetof(struct vm_vsock, cid), NULL },
+	{ "packed", LIST_FLAG, offsetof(struct vm_vsock, packed), NULL },
+	{ NULL, LIST_FLAG, 0, NULL },
+};
+
+#define LIST(key, array, count, max, keys, named)                              \
 	{                                                                      \
 		key, offsetof(struct vm_config, array),                        \
 			offsetof(struct vm_config, count),                     \
 			sizeof(*((struct vm_config *)NULL)->array), max, keys, \
+			named                                                  \
 	}
 
 static const struct list lists[] = {
-	LIST("disk", disks, disk_count, VM_DISKS_MAX, list_disk),
-	LIST("net", nets, net_count, VM_NETS_MAX, list_net),
-	LIST("p", forwards, forward_count, VM_LIST_MAX, NULL),
-	LIST("v", volumes, volume_count, VM_LIST_MAX, NULL),
+	LIST("disk", disks, disk_count, VM_DISKS_MAX, list_disk, false),
+	LIST("net", nets, net_count, VM_NETS_MAX, list_net, false),
+	LIST("p", forwards, forward_count, VM_LIST_MAX, NULL, false),
+	LIST("v", volumes, volume_count, VM_LIST_MAX, NULL, false),
+	LIST("vsock", vsocks, vsock_count, 1, list_vsock, true),
 };
 
 #define LISTS (sizeof(lists) / sizeof(lists[0]))
@@ -250,10 +260,17 @@ static int list_set_word(const struct list *l, void *entry, char *word,
 	return rc;
 }
 
+static int list_whole(const struct list *l, const void *entry, struct err *err)
+{
+	if (*(char *const *)((const char *)entry + l->keys[0].offset))
+		return 0;
+	return err_set(err, EINVAL, "%s is missing", l->keys[0].key);
+}
+
 static int list_parse(const struct list *l, void *entry, const char *s,
 		      struct err *err)
 {
-	bool first = true;
+	bool first = !l->named;
 	int rc = 0;
 
 	while (rc == 0) {
@@ -269,7 +286,7 @@ static int list_parse(const struct list *l, void *entry, const char *s,
 		s += n + 1;
 		first = false;
 	}
-	return rc;
+	return rc ? rc : list_whole(l, entry, err);
 }
 
 static int list_parse_object(const struct list *l, void *entry, const json_t *j,
@@ -285,9 +302,7 @@ static int list_parse_object(const struct list *l, void *entry, const json_t *j,
 		if (rc)
 			return rc;
 	}
-	if (!*(char **)((char *)entry + l->keys[0].offset))
-		return err_set(err, EINVAL, "%s is missing", l->keys[0].key);
-	return 0;
+	return list_whole(l, entry, err);
 }
 
 /* --- A list --------------------------------------------------------------- */

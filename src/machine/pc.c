@@ -36,6 +36,7 @@
 #include "dev/virtio/p9.h"
 #include "dev/virtio/rng.h"
 #include "dev/virtio/virtio_net.h"
+#include "dev/virtio/vsock.h"
 #include "machine/acpi.h"
 #include "machine/bootorder.h"
 #include "machine/config_list.h"
@@ -54,6 +55,7 @@
 /* Slot 0 is the host bridge, 1 is kept for a display, 31 the ISA bridge. */
 #define PC_SLOT_VGA     1
 #define PC_SLOT_CONSOLE (PCI_HOTPLUG_END - 1)
+#define PC_SLOT_VSOCK   (PCI_HOTPLUG_END - 2)
 #define PC_DISK_QUEUES  4
 #define PC_ECAM_LOWEST  0x80000000ull
 
@@ -564,6 +566,26 @@ static int pc_volumes(struct vm *vm, struct pc *pc, struct err *err)
 	return ret;
 }
 
+static int pc_vsock(struct vm *vm, struct pc *pc, struct err *err)
+{
+	const struct vm_vsock *c = vm->config.vsocks;
+	struct virtio_dev *vd;
+	int ret;
+
+	if (!vm->config.vsock_count)
+		return 0;
+	ret = virtio_vsock_new(&vd, &vm->env, c->cid ? c->cid : VSOCK_CID_DEFAULT,
+			       c->path, err);
+	if (ret < 0) {
+		err_prefix(err, "--vsock");
+		return ret;
+	}
+	if (c->packed)
+		vd->offered |= VIRTIO_F_RING_PACKED;
+	ret = pc_plug_virtio(pc, vd, PC_SLOT_VSOCK, err);
+	return ret < 0 ? ret : 0;
+}
+
 /* --- The list ------------------------------------------------------------- */
 
 /* Every device of the machine. */
@@ -610,6 +632,8 @@ static int pc_build(struct vm *vm, struct pc *pc, struct err *err)
 		ret = pc_sata(vm, pc, err);
 	if (ret == 0)
 		ret = pc_volumes(vm, pc, err);
+	if (ret == 0)
+		ret = pc_vsock(vm, pc, err);
 	if (ret == 0)
 		ret = bootorder_finish(&pc->boot, vm->config.boot, pc->fw_cfg,
 				       err);
