@@ -149,6 +149,52 @@ static void test_syscall(void)
 	guest_check_eq(guest_try_user(user_sysret, 0), 13, "SYSRET in ring 3");
 }
 
+/* Single steps over a system call: none in ring 0, one right behind it. */
+static volatile unsigned steps, kernel_steps;
+static volatile uint64_t step_rip[8];
+extern uint8_t stepped_syscall[], stepped_after[];
+
+static bool note_step(struct guest_frame *f)
+{
+	write_dr6(0xffff0ff0);
+	if (!(f->cs & 3))
+		kernel_steps++;
+	else if (steps < 8)
+		step_rip[steps++] = f->rip;
+	return true;
+}
+
+static void GUEST_USER user_stepped(unsigned long arg)
+{
+	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq\n"
+			 "nop\n"
+			 "stepped_syscall: syscall\n"
+			 "stepped_after: nop\n"
+			 "pushfq; andq $~0x100, (%%rsp); popfq"
+			 :
+			 :
+			 : "rcx", "r11", "memory", "cc");
+}
+
+static void test_step(void)
+{
+	guest_hook[1] = note_step;
+	wrmsr(MSR_FMASK, 0x40700);
+	guest_try_user(user_stepped, 0);
+	guest_check_eq(kernel_steps, 0, "steps where FMASK clears TF");
+	guest_check_eq(steps, 6, "steps in ring 3");
+	guest_check_eq(step_rip[0], (uint64_t)stepped_syscall, "to SYSCALL");
+	guest_check_eq(step_rip[1], (uint64_t)stepped_after, "behind it");
+	guest_check_eq(step_rip[2], (uint64_t)stepped_after + 1, "and on");
+	wrmsr(MSR_FMASK, 0x40600);
+	steps = 0;
+	guest_try_user(user_stepped, 0);
+	guest_check(kernel_steps, "steps where it does not");
+	guest_check_eq(step_rip[1], (uint64_t)stepped_after, "behind it");
+	wrmsr(MSR_FMASK, 0x40700);
+	guest_hook[1] = NULL;
+}
+
 static void test_compat(void)
 {
 	wrmsr(MSR_LSTAR, (unsigned long)sys_back32);
@@ -255,6 +301,7 @@ void guest_main(void)
 	guest_set_gate(0x81, guest_stub(0x81), SEL_CODE, 0xee, 0);
 	guest_hook[0x81] = note_user;
 	test_syscall();
+	test_step();
 	test_compat();
 	test_sysenter();
 	test_bases();

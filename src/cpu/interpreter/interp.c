@@ -94,6 +94,9 @@ static void interp_step_insn(struct x86_cpu *cpu, struct fetch *f)
 	f->insn.fn(cpu, &f->insn);
 	cpu->insn = NULL;
 	cpu->insn_count++;
+	/* SYSCALL asks after IA32_FMASK has had its say. */
+	if (f->insn.op == X86_SYSCALL)
+		tf = cpu->rflags & X86_FLAG_TF;
 	interp_check_traps(cpu, tf);
 }
 

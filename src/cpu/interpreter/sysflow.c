@@ -9,7 +9,12 @@
 #include "cpu/interpreter/ops.h"
 #include "cpu/x86/msr.h"
 
-/* --- SYSCALL, SYSRET ----------------------------------------------------- */
+/* --- SYSCALL, SYSRET -------------------------------------------------------
+ *
+ * Both look at TF when they are done, unlike any other instruction: a kernel
+ * that masks it sees no step in its entry, and a program that is stepped
+ * traps behind its SYSCALL.
+ */
 
 /* What SYSRET loads from R11: all but RF, VM and the reserved bits. */
 #define SYSFLOW_SYSRET_FLAGS 0x3c7fd7ull
@@ -50,6 +55,9 @@ void interp_op_SYSRET(struct x86_cpu *cpu, const struct x86_insn *insn)
 	x86_set_flat_ss(cpu, (sel + 8) | 3, 3);
 	x86_set_rflags(cpu, cpu->gpr[X86_R11] & SYSFLOW_SYSRET_FLAGS, ~0ull);
 	x86_mode_changed(cpu);
+	/* As if the SYSCALL had only now been completed. */
+	if (cpu->rflags & X86_FLAG_TF)
+		x86_raise_db(cpu, X86_DR6_BS, true);
 }
 
 /* --- SYSENTER, SYSEXIT --------------------------------------------------- */

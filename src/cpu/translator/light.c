@@ -104,12 +104,21 @@ static bool light_may_go_on(struct x86_cpu *cpu)
 		       x->map_mode;
 }
 
+/*
+ * A SYSRET that sets TF raises #DB when it is done.  What is raised here is
+ * taken for a fault, and the instruction done again: so not here.
+ */
+static bool light_traps(const struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+	return insn->op == X86_SYSRET && cpu->gpr[X86_R11] & X86_FLAG_TF;
+}
+
 uint64_t xl_light_insn(struct x86_cpu *cpu, const struct xl_insn *xi)
 {
 	const struct x86_jump *j;
 	unsigned kind;
 
-	if (setjmp(cpu->fault_jmp)) {
+	if (light_traps(cpu, &xi->insn) || setjmp(cpu->fault_jmp)) {
 		cpu->insn = NULL;
 		cpu->rip = xi->rip;
 		cpu->word[XL_ARG] = true;
