@@ -76,7 +76,7 @@ _hostel()
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
 		COMPREPLY=($(compgen -W "run start image disk list rm ssh cp stop power reset
-			pause resume stats save screenshot attach detach devices
+			pause resume stats save screenshot sendkey attach detach devices
 			balloon doctor version help" -- "$cur"))
 		return
 	fi
@@ -121,7 +121,7 @@ _hostel()
 		return
 	fi
 	case ${COMP_WORDS[1]} in
-	start|rm|ssh|cp|stop|power|reset|pause|resume|stats|save|screenshot|attach|detach|devices|balloon)
+	start|rm|ssh|cp|stop|power|reset|pause|resume|stats|save|screenshot|sendkey|attach|detach|devices|balloon)
 		if [ "$COMP_CWORD" = 2 ]; then
 			COMPREPLY=($(compgen -W "$(hostel list 2>/dev/null |
 				sed '1d; s/ .*//')" -- "$cur"))

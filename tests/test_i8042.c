@@ -1,7 +1,10 @@
 /* test_i8042.c - dev/pc/i8042.c, ps2.c, port92.c. */
 #include "devtest.h"
 
+#include <errno.h>
+
 #include "dev/pc/i8042.h"
+#include "dev/pc/keys.h"
 
 struct fix {
 	struct dt dt;
@@ -149,6 +152,94 @@ static void scan_codes_are_translated(void **state)
 	get(f);
 	i8042_scancodes(f->k, codes, 1); /* scanning is off */
 	assert_int_equal(status(f) & 1, 0);
+}
+
+/* Every name: its press and its release, through the controller. */
+static void keys_have_names(void **state)
+{
+	static const struct {
+		const char *name;
+		uint8_t make[3], n;
+	} rows[] = {
+		{ "a", { 0x1e }, 1 },        { "ENTER", { 0x1c }, 1 },
+		{ "f7", { 0x41 }, 1 },       { "f12", { 0x58 }, 1 },
+		{ "up", { 0xe0, 0x48 }, 2 }, { "delete", { 0xe0, 0x53 }, 2 },
+		{ "kp_5", { 0x4c }, 1 },     { "altgr", { 0xe0, 0x38 }, 2 },
+		{ "shift", { 0x2a }, 1 },    { "backslash", { 0x2b }, 1 },
+	};
+	struct fix *f = *state;
+	uint8_t bytes[KEYS_BYTES_MAX];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct key *key =
+			keys_find(rows[i].name, strlen(rows[i].name));
+
+		assert_non_null(key);
+		for (unsigned up = 0; up < 2; up++) {
+			size_t n = keys_bytes(key, !up, bytes);
+
+			assert_true(i8042_scancodes(f->k, bytes, n));
+			for (unsigned b = 0; b < rows[i].n; b++)
+				assert_int_equal(
+					get(f),
+					rows[i].make[b] |
+						(b + 1u == rows[i].n && up
+							 ? 0x80
+							 : 0));
+		}
+		assert_int_equal(status(f) & 1, 0);
+	}
+}
+
+static void chords_and_characters(void **state)
+{
+	const struct key *keys[KEYS_CHORD_MAX];
+	struct err err = { "" };
+	uint8_t bytes[KEYS_BYTES_MAX];
+
+	assert_int_equal(keys_parse("ctrl-alt-delete", keys, &err), 3);
+	assert_ptr_equal(keys[2], keys_find("delete", 6));
+	assert_int_equal(keys_parse("ctrl-", keys, &err), -EINVAL);
+	assert_int_equal(keys_parse("", keys, &err), -EINVAL);
+	assert_int_equal(keys_parse("a-b-c-d-e", keys, &err), -EINVAL);
+	assert_int_equal(keys_parse("hyper", keys, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "\"hyper\""));
+	for (char c = ' '; c < 0x7f; c++) /* all that ASCII has */
+		assert_in_range(keys_of_char(c, keys), 1, 2);
+	assert_int_equal(keys_of_char('?', keys), 2);
+	assert_ptr_equal(keys[0], keys_find("shift", 5));
+	assert_int_equal(keys_of_char('\n', keys), 1);
+	assert_ptr_equal(keys[0], keys_find("enter", 5));
+	assert_int_equal(keys_of_char('\xe4', keys), 0);
+	assert_int_equal(keys_bytes(keys_find("pause", 5), true, bytes), 8);
+	assert_int_equal(keys_bytes(keys_find("pause", 5), false, bytes), 0);
+}
+
+/* A system that has switched translation off may ask for set 1 itself. */
+static void the_keyboard_knows_set_1(void **state)
+{
+	struct fix *f = *state;
+	static const uint8_t codes[] = { 0x1c, 0xf0, 0x1c, 0xe0, 0xf0, 0x75 };
+	static const uint8_t set1[] = { 0x1e, 0x9e, 0xe0, 0xc8 };
+
+	cmd(f, 0x60);
+	data(f, 0x05);
+	data(f, 0xf0);
+	assert_int_equal(get(f), 0xfa);
+	data(f, 0x01);
+	assert_int_equal(get(f), 0xfa);
+	i8042_scancodes(f->k, codes, sizeof(codes));
+	for (unsigned i = 0; i < sizeof(set1); i++)
+		assert_int_equal(get(f), set1[i]);
+	data(f, 0xf0);
+	get(f);
+	data(f, 0x03); /* not had: stays what it was */
+	get(f);
+	data(f, 0xf0);
+	get(f);
+	data(f, 0x00);
+	get(f);
+	assert_int_equal(get(f), 1);
 }
 
 static void a_full_keyboard_refuses(void **state)
@@ -338,6 +429,9 @@ int main(void)
 		T(probe_like_a_driver),
 		T(keyboard_reset_and_identify),
 		T(scan_codes_are_translated),
+		T(keys_have_names),
+		T(chords_and_characters),
+		T(the_keyboard_knows_set_1),
 		T(a_full_keyboard_refuses),
 		T(disabled_keyboard_holds_bytes),
 		T(mouse),

@@ -24,6 +24,8 @@ cli_verb_fn cli_devices;
 /* ctl_file.c: what they write into files. */
 cli_verb_fn cli_save;
 cli_verb_fn cli_screenshot;
+/* ctl_keys.c */
+cli_verb_fn cli_sendkey;
 cli_verb_fn cli_image;
 cli_verb_fn cli_start;
 cli_verb_fn cli_rm;

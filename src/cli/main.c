@@ -30,6 +30,7 @@ static const struct cli_verb cli_verbs[] = {
 	{ "balloon", cli_balloon, "set how much memory a guest may use" },
 	{ "save", cli_save, "write a guest into a file, and end it" },
 	{ "screenshot", cli_screenshot, "write a guest's screen into a file" },
+	{ "sendkey", cli_sendkey, "press keys on a guest's keyboard" },
 	{ "start", cli_start, "run a guest that was run before" },
 	{ "rm", cli_rm, "remove a guest with its disk" },
 	{ "ssh", cli_ssh, "log in to a guest, or run a command there" },

@@ -777,6 +777,11 @@ void pc_power_button(struct vm *vm)
 	acpi_pm_power_button(vm->pc->pm);
 }
 
+bool pc_keys(struct vm *vm, const uint8_t *bytes, size_t n)
+{
+	return i8042_scancodes(vm->pc->i8042, bytes, n);
+}
+
 void pc_flush_console(struct vm *vm)
 {
 	uart_flush(vm->pc->com1, PC_FLUSH_WAIT_MS);

@@ -9,6 +9,8 @@
 #include <jansson.h>
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/walk.h"
@@ -60,6 +62,11 @@ void pc_lock_devices(struct vm *vm);
 void pc_unlock_devices(struct vm *vm);
 
 void pc_power_button(struct vm *vm);
+/*
+ * Bytes from the keyboard (dev/pc/keys.h).  False: it has no room for all of
+ * them now.  Any thread.
+ */
+bool pc_keys(struct vm *vm, const uint8_t *bytes, size_t n);
 /* A disk of the host was full: try again.  False: none was.  Any thread. */
 bool pc_resume_disks(struct vm *vm);
 /* The image for which the host has no room; NULL: the guest goes on. */

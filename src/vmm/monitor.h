@@ -18,6 +18,7 @@
  *	status, stop, power, reset, pause, resume, stats
  *	screenshot (fd), save (fd)
  *	device-add, device-remove, device-list, balloon
+ *	key
  *
  * The directory goes when the guest ends; one that was left by a crash is
  * taken over by the next guest of that name (the lock is free then).  A name

@@ -14,6 +14,7 @@
 #include "state/state.h"
 #include "vmm/monitor.h"
 #include "vmm/monitor_devices.h"
+#include "vmm/monitor_keys.h"
 
 static int verbs_status(struct vm *vm, const json_t *args, int fd,
 			json_t *reply, struct err *err)
@@ -128,11 +129,19 @@ static int verbs_screenshot(struct vm *vm, const json_t *args, int fd,
 }
 
 const struct monitor_verb monitor_verbs[] = {
-	{ "status", verbs_status },         { "stop", verbs_stop },
-	{ "power", verbs_power },           { "reset", verbs_reset },
-	{ "pause", verbs_pause },           { "resume", verbs_resume },
-	{ "stats", verbs_stats },           { "save", verbs_save },
-	{ "screenshot", verbs_screenshot }, { "balloon", devices_balloon },
-	{ "device-add", devices_add },      { "device-remove", devices_remove },
-	{ "device-list", devices_list },    { NULL, NULL },
+	{ "status", verbs_status },
+	{ "stop", verbs_stop },
+	{ "power", verbs_power },
+	{ "reset", verbs_reset },
+	{ "pause", verbs_pause },
+	{ "resume", verbs_resume },
+	{ "stats", verbs_stats },
+	{ "save", verbs_save },
+	{ "screenshot", verbs_screenshot },
+	{ "balloon", devices_balloon },
+	{ "device-add", devices_add },
+	{ "device-remove", devices_remove },
+	{ "device-list", devices_list },
+	{ "key", monitor_keys },
+	{ NULL, NULL },
 };

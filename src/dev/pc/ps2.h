@@ -21,6 +21,9 @@ struct ps2_queue {
 	uint8_t head, count;
 };
 
+/* What a code of set 2, without E0 and F0, is in set 1. */
+uint8_t ps2_set1(uint8_t code);
+
 bool ps2_put(struct ps2_queue *q, const uint8_t *bytes, size_t n);
 /* The next byte; only if count > 0. */
 uint8_t ps2_get(struct ps2_queue *q);
@@ -28,7 +31,7 @@ uint8_t ps2_get(struct ps2_queue *q);
 struct ps2_kbd {
 	struct ps2_queue queue;
 	uint8_t command; /* waits for its parameter; 0: none */
-	uint8_t set;     /* scan code set, 1..3 */
+	uint8_t set;     /* scan code set, 1 or 2 */
 	uint8_t leds;
 	uint8_t rate;
 	uint8_t last; /* for RESEND */
@@ -38,7 +41,10 @@ struct ps2_kbd {
 void ps2_kbd_reset(struct ps2_kbd *k);
 /* The host sends a byte. */
 void ps2_kbd_write(struct ps2_kbd *k, uint8_t byte);
-/* Keys: all bytes or none; silently dropped while scanning is off. */
+/*
+ * Keys, as bytes of set 2: all of them or none; silently dropped while
+ * scanning is off.
+ */
 bool ps2_kbd_keys(struct ps2_kbd *k, const uint8_t *codes, size_t n);
 void ps2_kbd_walk(struct ps2_kbd *k, struct walk *w);
 
