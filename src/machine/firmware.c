@@ -19,8 +19,9 @@
 #define FIRMWARE_TOP       0x100000000ull
 #define FIRMWARE_MAX       (8u << 20) /* code and variables */
 #define FIRMWARE_UNIT      4096u
-#define FIRMWARE_ALIAS     0x20000u
+#define FIRMWARE_MIN       0x10000u
 #define FIRMWARE_ALIAS_GPA 0xe0000u
+#define FIRMWARE_LOW_END   0x100000u
 
 struct firmware {
 	struct boot_blob code;
@@ -87,16 +88,22 @@ static bool firmware_has_volume(const struct boot_blob *b)
 
 static int firmware_check(const struct boot_blob *b, struct err *err)
 {
-	if (b->size % FIRMWARE_UNIT || b->size < FIRMWARE_ALIAS)
+	if (b->size % FIRMWARE_UNIT || b->size < FIRMWARE_MIN)
 		return err_set(err, EINVAL,
 			       "firmware %s is no ROM image: its %llu bytes "
-			       "are not a multiple of 4096 from 128 KiB on",
+			       "are not a multiple of 4096 from 64 KiB on",
 			       b->name, (unsigned long long)b->size);
 	if (b->size > FIRMWARE_MAX)
 		return err_set(err, EINVAL,
 			       "firmware %s is too large: %llu bytes, at most "
 			       "8 MiB",
 			       b->name, (unsigned long long)b->size);
+	if (firmware_has_volume(b) && firmware_needs_smm(b->data, b->size))
+		return err_set(err, EINVAL,
+			       "firmware %s needs system management mode, "
+			       "which this machine has not: take a build "
+			       "without it, as OVMF_CODE_4M.fd is",
+			       b->name);
 	return 0;
 }
 
@@ -241,14 +248,13 @@ int firmware_map(struct firmware *f, const struct dev_env *env,
 static void firmware_set_range(struct firmware *f, uint64_t gpa, uint64_t size,
 			       uint8_t bits)
 {
-	uint64_t at = mem_window_size(f->rom) - FIRMWARE_ALIAS +
-		      (gpa - FIRMWARE_ALIAS_GPA);
+	uint64_t low = FIRMWARE_LOW_END - mem_window_size(f->rom);
 
 	if (bits & FIRMWARE_PAM_READ)
 		mem_shadow(f->mem, gpa, size, NULL, 0,
 			   bits & FIRMWARE_PAM_WRITE ? MEM_RW : MEM_ROM);
-	else if (gpa >= FIRMWARE_ALIAS_GPA)
-		mem_shadow(f->mem, gpa, size, f->rom, at, MEM_ROM);
+	else if (gpa >= FIRMWARE_ALIAS_GPA && (int64_t)(gpa - low) >= 0)
+		mem_shadow(f->mem, gpa, size, f->rom, gpa - low, MEM_ROM);
 	else
 		mem_shadow(f->mem, gpa, size, NULL, 0, MEM_DEVICE);
 }

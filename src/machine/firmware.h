@@ -43,6 +43,9 @@ int firmware_map(struct firmware *f, const struct dev_env *env,
 /* pci_host_config.pam: opaque is the struct firmware.  Any thread. */
 void firmware_shadow(void *opaque, const uint8_t pam[7]);
 
+/* firmware_smm.c: does an image need what the machine has not? */
+bool firmware_needs_smm(const uint8_t *data, size_t size);
+
 bool firmware_is_uefi(const struct firmware *f);
 
 #endif

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""firmware.py bios|uefi - SeaBIOS and OVMF by themselves, without a disk.
+"""firmware.py bios|uefi|builds - SeaBIOS and OVMF by themselves, without a disk.
 
 Their screens on the serial port and as pictures, a reset from inside, and
-UEFI variables that outlive reset and guest.  Environment: as lib.sh.
+UEFI variables that outlive reset and guest; then every build of them that is
+installed.  Environment: as lib.sh.
 """
+import glob
 import os
 import struct
 import sys
@@ -103,8 +105,37 @@ def uefi(tmp):
     ok("with something on it", any(any(r) for r in rows))
 
 
+BUILDS = ("/usr/share/OVMF/OVMF_CODE*.fd", "/usr/share/ovmf/OVMF.fd",
+          "/usr/share/seabios/bios*.bin", "/usr/lib/u-boot/qemu-x86*/*.rom")
+
+
+def builds():
+    found = sorted({os.path.realpath(p) for b in BUILDS for p in glob.glob(b)})
+    if not found:
+        print("skipped: neither ovmf nor seabios is installed")
+        sys.exit(SKIP)
+    for path in found:
+        guest = Guest("--firmware", path)
+        name = os.path.basename(path)
+        if "secboot" in name:
+            said = guest.process.communicate()[1]
+            ok("%s is refused" % name, guest.process.returncode == 125)
+            ok("%s: a sentence says why" % name,
+               b"system management mode" in said and said.count(b"\n") == 1)
+            continue
+        says = (b"autoboot" if name == "u-boot.rom" else
+                b"No bootable device." if name.endswith(".bin") else
+                b"Press ")
+        ok("%s starts" % name, guest.wait_for(says))
+        guest.end()
+    print("%d builds" % len(found))
+
+
 def main():
     which = sys.argv[1]
+    if which == "builds":
+        builds()
+        sys.exit(1 if failures else 0)
     path = {"bios": "/usr/share/seabios/bios-256k.bin",
             "uefi": "/usr/share/OVMF/OVMF_CODE_4M.fd"}[which]
     if not os.path.exists(path):
