@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""grub.py - one disk, started by GRUB through SeaBIOS and through OVMF.
+"""grub.py MODE - GRUB starts a kernel through SeaBIOS and through OVMF.
 
-The menu on the serial port, the kernel and its shell, a reboot that comes to
-the menu again, and an end by GRUB.  Then the same from a CD-ROM, behind a disk
-with nothing on it.  KERNELS: as lib.sh.
+virtio, ahci: from a disk; the menu on the serial port, the kernel and its
+shell, a reboot that comes to the menu again, an end by GRUB.  large: with 6 GiB,
+two processors and an e1000.  cdrom: from an ISO image, behind a disk with
+nothing on it.  entry: by an entry in OVMF's variables.  KERNELS: as lib.sh.
 """
 import os
 import shutil
@@ -31,24 +32,26 @@ def boot(guest):
     ok("a shell comes", guest.wait_for(b"/root# "))
 
 
-def through(firmware, disk):
-    guest = Guest("--firmware", firmware, "--disk", disk)
+def through(firmware, disk, bus, *more):
+    what = "%s, %s" % (firmware, bus)
+    guest = Guest("--firmware", firmware, "--disk",
+                  "%s,format=raw,bus=%s" % (disk, bus), *more)
     boot(guest)
     guest.type(b"dmesg | grep -c -e 'ACPI: Interpreter enabled' "
                b"-e '1234:1111'; [ -d /sys/firmware/efi ]; echo efi=$?.\r")
-    ok("%s: ACPI tables and display are found" % firmware,
+    ok("%s: ACPI tables and display are found" % what,
        guest.wait_for(b"2\r\n"))
-    ok("%s: it is what was asked for" % firmware,
+    ok("%s: it is what was asked for" % what,
        guest.wait_for(b"efi=%d." % (firmware != "uefi")))
     guest.wait_for(b"/root# ")
     guest.type(b"reboot -f\r")
     menu(guest)
-    ok("%s: the reboot came to the menu" % firmware, not failures)
+    ok("%s: the reboot came to the menu" % what, not failures)
     for entry in (b"*Start again", b"*Power off"):
         guest.type(b"\x0e")  # Ctrl-N: down
         guest.wait_for(entry)
     guest.type(b"\r")
-    ok("%s: GRUB powers off" % firmware, guest.end(None) == 0)
+    ok("%s: GRUB powers off" % what, guest.end(None) == 0)
 
 
 CD_CONFIG = """
@@ -85,7 +88,41 @@ def from_cdrom(tmp):
         ok("%s: from a CD-ROM" % firmware, guest.end(None) == 0)
 
 
+LARGE = ("--memory", "6G", "--net", "nat,nic=e1000", "--cpus", "2")
+
+
+# Where the EFI system partition of grub_disk.py is, for mtools.
+ESP = "@@2M"
+
+
+def by_entry(tmp, disk):
+    """A boot entry that is made once outlives the guest."""
+    for command in (("mcopy", "-i", disk + ESP, "::/EFI/BOOT/BOOTX64.EFI",
+                     tmp + "/grub.efi"),
+                    ("mmd", "-i", disk + ESP, "::/EFI/own"),
+                    ("mcopy", "-i", disk + ESP, tmp + "/grub.efi",
+                     "::/EFI/own/grub.efi"),
+                    ("mdel", "-i", disk + ESP, "::/EFI/BOOT/BOOTX64.EFI")):
+        subprocess.run(command, check=True, env=dict(
+            os.environ, MTOOLS_SKIP_CHECK="1"))
+    options = ("--firmware", "uefi", "--nvram", tmp + "/nvram", "--disk",
+               disk + ",format=raw")
+    guest = Guest(*options)
+    guest.wait_for(b"Press")
+    guest.type(b"\x1b")
+    guest.wait_for(b"Shell>")
+    guest.type(b"bcfg boot add 0 fs0:\\EFI\\own\\grub.efi own\r")
+    guest.wait_for(b"Shell>")
+    guest.end()
+    for order in (("--boot", "cdrom,disk"), ("--net", "nat")):
+        guest = Guest(*options, *order)
+        menu(guest)
+        guest.end()
+    ok("the entry is used by the next guest", not failures)
+
+
 def main():
+    mode = sys.argv[1]
     with tempfile.TemporaryDirectory() as tmp:
         disk = tmp + "/disk"
         made = subprocess.run(
@@ -95,11 +132,16 @@ def main():
         if made == SKIP:
             sys.exit(SKIP)
         ok("the disk is made", made == 0)
-        for firmware in ("bios", "uefi"):
-            if not failures:
-                through(firmware, disk)
-        if not failures:
+        if mode == "entry":
+            by_entry(tmp, disk)
+        elif mode == "cdrom":
             from_cdrom(tmp)
+        else:
+            for firmware in ("bios", "uefi"):
+                if mode == "large":
+                    through(firmware, disk, "virtio", *LARGE)
+                else:
+                    through(firmware, disk, mode)
     sys.exit(1 if failures else 0)
 
 
