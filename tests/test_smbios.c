@@ -46,7 +46,7 @@ static const uint8_t *find(uint8_t type)
 
 static uint32_t build(const char *name, unsigned cpus, uint64_t memory)
 {
-	struct smbios_config c = { name, cpus, memory };
+	struct smbios_config c = { name, cpus, memory, 0 };
 
 	memset(tables, 0xcc, sizeof(tables));
 	return smbios_build(&c, anchor, tables);
@@ -81,6 +81,23 @@ static void lengths_are_the_manuals(void **state)
 	}
 }
 
+/* Without firmware: the BIOS is ours, says "virtual", and lies at base. */
+static void without_firmware_it_tells_of_a_bios(void **state)
+{
+	struct smbios_config c = { "g", 1, 1 << 30, SMBIOS_TABLES };
+
+	build("g", 1, 1 << 30);
+	assert_null(find(0));
+	assert_int_equal(get(anchor + 0x18, 4), 0);
+	smbios_build(&c, anchor, tables);
+	assert_int_equal(get(anchor + 0x18, 4), SMBIOS_TABLES);
+	assert_int_equal(sum(anchor, SMBIOS_ANCHOR_SIZE), 0);
+	assert_int_equal(sum(anchor + 0x10, 15), 0);
+	assert_non_null(find(0));
+	assert_int_equal(find(0)[1], 0x18);
+	assert_true(find(0)[0x13] & 0x10);
+}
+
 static void sizes_have_their_wide_forms(void **state)
 {
 	build(NULL, 300, 64ull << 30);
@@ -105,6 +122,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(anchor_counts_what_is_there),
 		cmocka_unit_test(lengths_are_the_manuals),
+		cmocka_unit_test(without_firmware_it_tells_of_a_bios),
 		cmocka_unit_test(sizes_have_their_wide_forms),
 		cmocka_unit_test(long_names_are_cut),
 	};

@@ -9,6 +9,7 @@
 #include "machine/acpi.h"
 #include "machine/e820.h"
 #include "machine/pc.h"
+#include "machine/smbios.h"
 #include "machine/vm.h"
 
 /* What was restored needs its kernel for a reboot only. */
@@ -95,6 +96,19 @@ static void guest_bios_vectors(struct mem *mem)
 	mem_write(mem, GUEST_STUBS, guest_stubs, sizeof(guest_stubs));
 }
 
+static void guest_smbios(struct vm *vm)
+{
+	struct smbios_config c = { .name = vm->config.name,
+				   .cpus = vm->xm.cpu_count,
+				   .memory = vm->config.memory,
+				   .base = SMBIOS_TABLES };
+	uint8_t anchor[SMBIOS_ANCHOR_SIZE], tables[SMBIOS_TABLES_MAX];
+	uint32_t len = smbios_build(&c, anchor, tables);
+
+	mem_write(vm->env.mem, SMBIOS_BASE, anchor, sizeof(anchor));
+	mem_write(vm->env.mem, SMBIOS_TABLES, tables, len);
+}
+
 static int guest_tables(struct vm *vm, struct err *err)
 {
 	uint8_t *tables = malloc(ACPI_SIZE);
@@ -109,6 +123,8 @@ static int guest_tables(struct vm *vm, struct err *err)
 	if (len >= 0)
 		mem_write(vm->env.mem, ACPI_BASE, tables, len);
 	free(tables);
+	if (len <= (int)(SMBIOS_BASE - ACPI_BASE)) /* beside 1000s of vCPUs */
+		guest_smbios(vm);
 	guest_bios_data(vm->env.mem);
 	guest_bios_vectors(vm->env.mem);
 	return len < 0 ? len : 0;

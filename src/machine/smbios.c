@@ -59,8 +59,23 @@ static void smbios_end(struct smbios_block *b)
 		b->largest = (uint16_t)(b->len - b->start);
 }
 
-/* --- The structures (7.2, 7.4, 7.5, 7.17, 7.18, 7.20, 7.33, 7.45) ----------
+/* --- The structures (7.1, 7.2, 7.4, 7.5, 7.17, 7.18, 7.20, 7.33, 7.45)
+ * ----------
  */
+
+static void smbios_bios(struct smbios_block *b)
+{
+	smbios_begin(b, 0, 0x000);
+	smbios_string(b, "Hostel");
+	smbios_string(b, "1");
+	smbios_put(b, 0xe000, 2); /* segment */
+	smbios_string(b, "01/01/2026");
+	smbios_put(b, 1, 1);          /* 128 KiB */
+	smbios_put(b, 0x08, 8);       /* characteristics not told */
+	smbios_put(b, 0x1000, 2);     /* a virtual machine's */
+	smbios_put(b, UINT32_MAX, 4); /* releases: none */
+	smbios_end(b);
+}
 
 static void smbios_system(struct smbios_block *b, const char *name)
 {
@@ -186,7 +201,8 @@ static uint8_t smbios_sum(const uint8_t *p, unsigned len)
 	return (uint8_t)-sum;
 }
 
-static void smbios_anchor(const struct smbios_block *b, uint8_t *a)
+static void smbios_anchor(const struct smbios_block *b, uint32_t base,
+			  uint8_t *a)
 {
 	memset(a, 0, SMBIOS_ANCHOR_SIZE);
 	memcpy(a, "_SM_", 4);
@@ -196,6 +212,7 @@ static void smbios_anchor(const struct smbios_block *b, uint8_t *a)
 	memcpy(a + 8, &b->largest, 2);
 	memcpy(a + 0x10, "_DMI_", 5);
 	memcpy(a + 0x16, &b->len, 2);
+	memcpy(a + 0x18, &base, 4);
 	memcpy(a + 0x1c, &b->count, 2);
 	a[0x1e] = 0x28;
 	a[0x15] = smbios_sum(a + 0x10, 15);
@@ -208,6 +225,8 @@ uint32_t smbios_build(const struct smbios_config *c,
 {
 	struct smbios_block b = { .out = tables };
 
+	if (c->base)
+		smbios_bios(&b);
 	smbios_system(&b, c->name);
 	smbios_chassis(&b);
 	smbios_processor(&b, c->cpus);
@@ -217,6 +236,6 @@ uint32_t smbios_build(const struct smbios_config *c,
 	smbios_boot(&b);
 	smbios_begin(&b, 127, 0x7f00); /* the end */
 	smbios_end(&b);
-	smbios_anchor(&b, anchor);
+	smbios_anchor(&b, c->base, anchor);
 	return b.len;
 }
