@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -194,13 +195,33 @@ static bool attach_enter_tty(struct attach *a)
 	       tty_enter(&a->tty);
 }
 
+/* The terminal's size, for a console that can know it. */
+static void attach_send_size(struct attach *a)
+{
+	struct winsize size;
+	json_t *j, *pair;
+
+	if (a->console != VM_CONSOLE_VIRTIO || a->end ||
+	    ioctl(a->tty.fd, TIOCGWINSZ, &size) || !size.ws_col ||
+	    !size.ws_row)
+		return;
+	j = json_object();
+	pair = json_array();
+	json_array_append_new(pair, json_integer(size.ws_col));
+	json_array_append_new(pair, json_integer(size.ws_row));
+	json_object_set_new(j, "resize", pair);
+	control_send(a->vm->control, j, NULL);
+}
+
 static void attach_signal_event(struct attach *a)
 {
 	struct signalfd_siginfo info;
 
 	if (read(a->signals, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGCONT)
+	if (info.ssi_signo == SIGWINCH)
+		attach_send_size(a);
+	else if (info.ssi_signo == SIGCONT)
 		a->in_open = a->leave_status < 0 && attach_enter_tty(a);
 	else if (info.ssi_signo == SIGINT && a->leave_status >= 0)
 		attach_kill(a); /* twice is impatience */
@@ -225,7 +246,7 @@ static void attach_control_event(struct attach *a)
 static int attach_block_signals(struct attach *a, struct err *err)
 {
 	static const int heard[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT,
-				     SIGCONT };
+				     SIGCONT, SIGWINCH };
 	struct sigaction hup;
 	sigset_t set;
 
@@ -391,6 +412,7 @@ int attach_run(struct launch *l, const struct vm_config *config,
 	a.in_open = attach_enter_tty(&a);
 	if (config->timeout > 0)
 		a.kill_at = attach_after(config->timeout + ATTACH_GRACE_S);
+	attach_send_size(&a);
 	attach_loop(&a);
 	tty_leave(&a.tty);
 	while (waitpid(l->pid, &wait_status, 0) < 0 && errno == EINTR)

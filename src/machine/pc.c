@@ -782,6 +782,12 @@ bool pc_keys(struct vm *vm, const uint8_t *bytes, size_t n)
 	return i8042_scancodes(vm->pc->i8042, bytes, n);
 }
 
+void pc_resize_console(struct vm *vm, uint16_t columns, uint16_t rows)
+{
+	if (vm->pc->console)
+		virtio_console_resize(vm->pc->console, columns, rows);
+}
+
 void pc_flush_console(struct vm *vm)
 {
 	uart_flush(vm->pc->com1, PC_FLUSH_WAIT_MS);

@@ -75,6 +75,8 @@ json_t *pc_disk_stats(struct vm *vm);
 /* Around saving: no disk changes by itself.  The same thread does both. */
 void pc_hold_disks(struct vm *vm);
 void pc_release_disks(struct vm *vm);
+/* The terminal's size, for a virtio console.  Any thread. */
+void pc_resize_console(struct vm *vm, uint16_t columns, uint16_t rows);
 /* Writes out what the guest sent to its console: at the end of a run. */
 void pc_flush_console(struct vm *vm);
 

@@ -5,6 +5,7 @@
  *
  *	hostel -> hostel-vm	{"config": {...}}	first, once (config.h)
  *				{"stop": STATUS}	end the guest
+ *				{"resize": [COLUMNS, ROWS]}	the terminal
  *	hostel-vm -> hostel	{"end": {...}}		last, once
  *
  * "end" holds "status" (hostel's exit status), "error" (the sentence; absent:

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "machine/config.h"
+#include "machine/pc.h"
 #include "machine/screenshot.h"
 #include "machine/vm.h"
 #include "state/state.h"
@@ -31,6 +32,8 @@ struct vmm {
 	struct vm_config config;
 	int console_in;
 	int console_out;
+	/* The terminal, as last heard; guarded by lock; 0: nothing was. */
+	uint16_t columns, rows;
 };
 
 /* "end" is the last word: sent once, by the thread that then exits. */
@@ -73,6 +76,23 @@ static void vmm_stop(struct vmm *vmm, const json_t *status)
 	pthread_mutex_unlock(&vmm->lock);
 }
 
+/* [COLUMNS, ROWS]; before the machine is there it is kept. */
+static void vmm_resize(struct vmm *vmm, const json_t *size)
+{
+	json_int_t columns = json_integer_value(json_array_get(size, 0));
+	json_int_t rows = json_integer_value(json_array_get(size, 1));
+
+	if (columns < 1 || columns > UINT16_MAX || rows < 1 ||
+	    rows > UINT16_MAX)
+		return;
+	pthread_mutex_lock(&vmm->lock);
+	vmm->columns = (uint16_t)columns;
+	vmm->rows = (uint16_t)rows;
+	if (vmm->vm)
+		pc_resize_console(vmm->vm, vmm->columns, vmm->rows);
+	pthread_mutex_unlock(&vmm->lock);
+}
+
 static void *vmm_listen(void *opaque)
 {
 	struct vmm *vmm = opaque;
@@ -82,6 +102,8 @@ static void *vmm_listen(void *opaque)
 		status = json_object_get(j, "stop");
 		if (json_is_integer(status))
 			vmm_stop(vmm, status);
+		if (json_is_array(json_object_get(j, "resize")))
+			vmm_resize(vmm, json_object_get(j, "resize"));
 		json_decref(j);
 	}
 	_exit(CONTROL_STATUS_ERROR);
@@ -184,6 +206,8 @@ static int vmm_run(struct vmm *vmm)
 		return vmm_fail(&err);
 	pthread_mutex_lock(&vmm->lock);
 	vmm->vm = vm;
+	if (vmm->columns)
+		pc_resize_console(vm, vmm->columns, vmm->rows);
 	pthread_mutex_unlock(&vmm->lock);
 
 	end = vm_run(vm, &status, &err);
