@@ -13,7 +13,7 @@
 #define VDRIVER_DATA  0x100000u /* memory for requests */
 #define VDRIVER_RINGS 0x10000u  /* queue n: 64 KiB from here + n * 64 KiB */
 
-#define VDRIVER_QUEUES 3
+#define VDRIVER_QUEUES 5
 
 /* The rings as they lie in memory. */
 struct vdriver_ring {

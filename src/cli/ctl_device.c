@@ -26,19 +26,21 @@ int cli_balloon(int argc, char **argv)
 	int rc;
 
 	if (device_wants_help(argc, argv)) {
-		puts("Usage: hostel balloon NAME [SIZE]\n\n"
-		     "Lets the guest use no more than SIZE of its memory, and\n"
-		     "prints how it stands.");
+		puts("Usage: hostel balloon NAME [SIZE|reclaim]\n\n"
+		     "Lets the guest use no more than SIZE of its memory, or\n"
+		     "(reclaim) takes what is free now; prints how it stands.");
 		return 0;
 	}
 	if (argc < 2 || argc > 3) {
 		err_set(&err, EINVAL,
 			"name a guest, and a size or none: hostel balloon "
-			"NAME [SIZE]");
+			"NAME [SIZE|reclaim]");
 		return cli_fail(&err);
 	}
 	request = json_pack("{s:s}", "do", "balloon");
-	if (argc == 3)
+	if (argc == 3 && !strcmp(argv[2], "reclaim"))
+		json_object_set_new(request, "reclaim", json_true());
+	else if (argc == 3)
 		json_object_set_new(request, "memory", json_string(argv[2]));
 	rc = monitor_ask(argv[1], request, -1, &reply, &err);
 	if (rc == 0) {

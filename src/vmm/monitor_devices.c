@@ -15,7 +15,8 @@
 #define DEVICES_SLOTS   32
 #define DEVICES_WAIT_MS 10000
 #define DEVICES_STEP_MS 20
-#define BALLOON_WAIT_MS 1000 /* for the guest's statistics */
+#define BALLOON_WAIT_MS 1000  /* for the guest's statistics */
+#define BALLOON_FREE_MS 10000 /* for its free pages */
 
 static json_t *devices_stats(const struct balloon_state *s)
 {
@@ -49,34 +50,62 @@ static int devices_memory(const json_t *j, uint64_t ram, uint64_t *out,
 	return rc;
 }
 
+static int devices_reclaim(struct vm *vm, struct err *err)
+{
+	int rc;
+
+	if (vm->asked_to_pause)
+		return err_set(err, EBUSY, "the guest is paused");
+	rc = virtio_balloon_reclaim(pc_balloon(vm), BALLOON_FREE_MS);
+	if (rc == -EOPNOTSUPP)
+		return err_set(err, EOPNOTSUPP,
+			       "the guest's driver gives no hints of free "
+			       "pages");
+	return rc ? err_set(err, -rc, "the guest does not answer") : 0;
+}
+
+void devices_put_balloon(struct vm *vm, unsigned wait_ms, json_t *out)
+{
+	uint64_t ram = vm->config.memory;
+	struct balloon_state s;
+
+	virtio_balloon_get(pc_balloon(vm), wait_ms, &s);
+	json_object_set_new(out, "memory",
+			    json_integer((json_int_t)(ram - s.actual)));
+	json_object_set_new(out, "target",
+			    json_integer((json_int_t)(ram - s.target)));
+	json_object_set_new(out, "maximum", json_integer((json_int_t)ram));
+	json_object_set_new(out, "reported_free",
+			    json_integer((json_int_t)s.reported));
+	json_object_set_new(out, "reclaimed",
+			    json_integer((json_int_t)s.hinted));
+	json_object_set_new(
+		out, "touched",
+		json_integer((json_int_t)mem_touched_bytes(vm->env.mem)));
+	if (s.has_stats)
+		json_object_set_new(out, "guest", devices_stats(&s));
+}
+
 int devices_balloon(struct vm *vm, const json_t *args, int fd, json_t *reply,
 		    struct err *err)
 {
 	json_t *memory = json_object_get(args, "memory");
 	struct virtio_dev *vd = pc_balloon(vm);
 	uint64_t ram = vm->config.memory, leave;
-	struct balloon_state s;
+	int rc = 0;
 
+	if (json_is_true(json_object_get(args, "reclaim")))
+		rc = devices_reclaim(vm, err);
+	if (rc)
+		return rc;
 	if (memory) {
-		int rc = devices_memory(memory, ram, &leave, err);
-
+		rc = devices_memory(memory, ram, &leave, err);
 		if (rc)
 			return rc;
 		virtio_balloon_set(vd, ram - leave);
 	}
-	virtio_balloon_get(vd, vm->asked_to_pause ? 0 : BALLOON_WAIT_MS, &s);
-	json_object_set_new(reply, "memory",
-			    json_integer((json_int_t)(ram - s.actual)));
-	json_object_set_new(reply, "target",
-			    json_integer((json_int_t)(ram - s.target)));
-	json_object_set_new(reply, "maximum", json_integer((json_int_t)ram));
-	json_object_set_new(reply, "reported_free",
-			    json_integer((json_int_t)s.reported));
-	json_object_set_new(
-		reply, "touched",
-		json_integer((json_int_t)mem_touched_bytes(vm->env.mem)));
-	if (s.has_stats)
-		json_object_set_new(reply, "guest", devices_stats(&s));
+	devices_put_balloon(vm, vm->asked_to_pause ? 0 : BALLOON_WAIT_MS,
+			    reply);
 	return 0;
 }
 

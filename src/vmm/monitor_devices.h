@@ -4,7 +4,8 @@
  * balloon	"memory" (may be absent): how much of its memory the guest may
  *		use, bytes or a string like "256M".  Answers with "memory" (in
  *		use by the guest now), "target", "maximum", "reported_free",
- *		"touched" (on the host), and "guest": what its kernel counts.
+ *		"reclaimed", "touched" (on the host), and "guest": what its
+ *		kernel counts.  "reclaim": true asks for its free pages first.
  *
  * device-add	"disk" or "net": as --disk and --net describe it.  Answers with
  *		"slot".
@@ -18,6 +19,8 @@
 #include "vmm/monitor.h"
 
 monitor_fn devices_balloon;
+/* What it answers with; waits for the guest's counts at most wait_ms. */
+void devices_put_balloon(struct vm *vm, unsigned wait_ms, json_t *out);
 monitor_fn devices_add;
 monitor_fn devices_remove;
 monitor_fn devices_list;

@@ -93,7 +93,7 @@ static int verbs_stats(struct vm *vm, const json_t *args, int fd, json_t *reply,
 	char *text = NULL;
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
-	json_t *stats;
+	json_t *stats, *balloon;
 
 	if (!f)
 		return err_set(err, ENOMEM, "out of memory");
@@ -105,6 +105,9 @@ static int verbs_stats(struct vm *vm, const json_t *args, int fd, json_t *reply,
 	free(text);
 	if (!stats)
 		return err_set(err, ENOMEM, "out of memory");
+	balloon = json_object();
+	devices_put_balloon(vm, 0, balloon);
+	json_object_set_new(stats, "balloon", balloon);
 	json_object_set_new(reply, "stats", stats);
 	return 0;
 }

@@ -20,6 +20,9 @@ read -r line
 echo "T small $(free_mib)"
 head -c 60m /dev/zero | sha256sum
 read -r line
+head -c 190m /dev/zero >/tmp/big && echo "T oom $(wc -c </tmp/big)"
+rm /tmp/big
+read -r line
 echo "T large $(free_mib)"
 END
 sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
@@ -81,6 +84,15 @@ echo >&9
 ok "it lives" until_ said '^T small'
 ok "its memory is less: $(value small)" test "$(value small)" -lt 150
 ok "it works" until_ said '  -'
+echo >&9
+ok "out of memory it takes some back" until_ said '^T oom 199229440'
+ok "which shows" has memory -gt 205
+balloon reclaim
+ok "free pages can be asked for" is "$status" 0
+ok "and come" test "$(mib reclaimed)" -ge 50
+"$HOSTEL" stats one >"$tmp/answer" 9>&-
+ok "stats show it" test "$(mib reclaimed)" -ge 50
+ok "and what is counted" test "$(mib total)" -ge 200
 balloon 512M
 ok "it grows again" until_ has memory -eq 512
 echo >&9

@@ -5,6 +5,11 @@
  * the memory file: they cost nothing until the guest touches them again, and
  * read as zeroes then.  Deflating needs nothing from us.
  *
+ * Free page hints (5.5.6.5) are asked for: with a new command ID the driver
+ * hands over all that is free, and keeps its hands off it until it reads
+ * DONE; meanwhile the pages are dropped.  A driver that poisons free pages
+ * (PAGE_POISON) relies on what is in them: of those nothing is dropped.
+ *
  * Statistics (5.5.6.3): the driver hands over a buffer with what it counts;
  * we keep it, and giving it back is the request for a new one.
  */
@@ -18,11 +23,13 @@
 
 #define BALLOON_F_STATS     (1ull << 1)
 #define BALLOON_F_OOM       (1ull << 2)
+#define BALLOON_F_HINT      (1ull << 3)
+#define BALLOON_F_POISON    (1ull << 4)
 #define BALLOON_F_REPORTING (1ull << 5)
 
 #define BALLOON_INFLATE 0
 #define BALLOON_DEFLATE 1
-#define BALLOON_STATSQ  2 /* if taken; the reporting queue comes behind */
+#define BALLOON_STATSQ  2 /* if taken; hints and reports come behind */
 
 #define BALLOON_PFN_SHIFT  12
 #define BALLOON_PFNS_MAX   16384 /* a request; Linux sends 256 */
@@ -32,6 +39,11 @@
 struct balloon_config {
 	uint32_t num_pages, actual, hint, poison;
 };
+
+/* free_page_hint_cmd_id: these, and behind them commands. */
+#define BALLOON_HINT_STOP  0
+#define BALLOON_HINT_DONE  1
+#define BALLOON_HINT_FIRST 2
 
 struct balloon_stat {
 	uint16_t tag;
@@ -48,9 +60,10 @@ const char *const balloon_stat_names[BALLOON_STATS] = {
 struct balloon {
 	struct virtio_dev vd;
 	pthread_mutex_t lock; /* guards: */
-	pthread_cond_t fresh; /* stats_count went up */
+	pthread_cond_t fresh; /* stats_count went up, hints ended */
 	struct balloon_config config;
 	struct balloon_state state;
+	uint32_t next_hint, hinting; /* command IDs; 0: none is under way */
 	unsigned stats_count;
 	bool held; /* `stats` is the driver's buffer */
 	struct virtq_chain stats;
@@ -63,6 +76,12 @@ static void balloon_drop(struct balloon *b, uint64_t gpa, uint64_t len)
 {
 	if (len)
 		mem_drop(b->vd.env->mem, gpa, len);
+}
+
+/* Does the driver not care for what is in its free pages? */
+static bool balloon_may_drop(const struct balloon *b)
+{
+	return !virtio_has(&b->vd, BALLOON_F_POISON) || !b->config.poison;
 }
 
 /* Page numbers, in runs: up or down, as they come. */
@@ -102,9 +121,10 @@ static void balloon_inflate(struct balloon *b)
 	}
 }
 
-/* 5.5.6.6: the pieces are the free pages themselves. */
-static void balloon_report(struct balloon *b)
+/* The pieces are the free pages themselves; how many bytes went. */
+static uint64_t balloon_drop_pieces(struct balloon *b)
 {
+	uint64_t dropped = 0;
 	uint64_t budget = mem_ram_bytes(b->vd.env->mem);
 
 	for (unsigned i = 0; i < b->chain.in_count; i++) {
@@ -117,7 +137,37 @@ static void balloon_report(struct balloon *b)
 			continue;
 		budget -= end - gpa;
 		balloon_drop(b, gpa, end - gpa);
-		b->state.reported += end - gpa;
+		dropped += end - gpa;
+	}
+	return dropped;
+}
+
+/* 5.5.6.6 */
+static void balloon_report(struct balloon *b)
+{
+	if (balloon_may_drop(b))
+		b->state.reported += balloon_drop_pieces(b);
+}
+
+static void balloon_end_hints(struct balloon *b)
+{
+	b->hinting = 0;
+	b->config.hint = BALLOON_HINT_DONE;
+	pthread_cond_broadcast(&b->fresh);
+}
+
+/* 5.5.6.5: a command ID that starts or stops, or pages. */
+static void balloon_hint(struct balloon *b)
+{
+	uint32_t id;
+
+	if (virtq_read(&b->chain, 0, &id, sizeof(id)) == sizeof(id)) {
+		if (b->hinting && id == BALLOON_HINT_STOP) {
+			balloon_end_hints(b);
+			virtio_config_changed(&b->vd);
+		}
+	} else if (b->hinting && balloon_may_drop(b)) {
+		b->state.hinted += balloon_drop_pieces(b);
 	}
 }
 
@@ -173,7 +223,8 @@ static void balloon_notify(struct virtio_dev *vd, unsigned n)
 {
 	struct balloon *b = (struct balloon *)vd;
 	bool stats = virtio_has(vd, BALLOON_F_STATS);
-	unsigned reporting = stats ? BALLOON_STATSQ + 1 : BALLOON_STATSQ;
+	unsigned hint = stats ? BALLOON_STATSQ + 1 : BALLOON_STATSQ;
+	unsigned reporting = virtio_has(vd, BALLOON_F_HINT) ? hint + 1 : hint;
 
 	pthread_mutex_lock(&b->lock);
 	if (n == BALLOON_INFLATE)
@@ -182,6 +233,8 @@ static void balloon_notify(struct virtio_dev *vd, unsigned n)
 		balloon_serve(b, vd->queue[n], NULL);
 	else if (stats && n == BALLOON_STATSQ)
 		balloon_hold_stats(b, vd->queue[n]);
+	else if (n == hint && virtio_has(vd, BALLOON_F_HINT))
+		balloon_serve(b, vd->queue[n], balloon_hint);
 	else if (n == reporting && virtio_has(vd, BALLOON_F_REPORTING))
 		balloon_serve(b, vd->queue[n], balloon_report);
 	pthread_mutex_unlock(&b->lock);
@@ -219,10 +272,8 @@ static bool balloon_ask_stats(struct balloon *b)
 	return true;
 }
 
-void virtio_balloon_get(struct virtio_dev *vd, unsigned wait_ms,
-			struct balloon_state *out)
+static struct timespec balloon_until(unsigned wait_ms)
 {
-	struct balloon *b = (struct balloon *)vd;
 	struct timespec until;
 
 	clock_gettime(CLOCK_REALTIME, &until);
@@ -232,6 +283,39 @@ void virtio_balloon_get(struct virtio_dev *vd, unsigned wait_ms,
 		until.tv_nsec -= 1000000000;
 		until.tv_sec++;
 	}
+	return until;
+}
+
+int virtio_balloon_reclaim(struct virtio_dev *vd, unsigned wait_ms)
+{
+	struct balloon *b = (struct balloon *)vd;
+	struct timespec until = balloon_until(wait_ms);
+	int rc = -EOPNOTSUPP;
+
+	pthread_mutex_lock(&b->lock);
+	if (virtio_has(vd, BALLOON_F_HINT)) {
+		if (b->next_hint < BALLOON_HINT_FIRST)
+			b->next_hint = BALLOON_HINT_FIRST;
+		b->hinting = b->config.hint = b->next_hint++;
+		virtio_config_changed(vd);
+		rc = 0;
+	}
+	while (rc == 0 && b->hinting)
+		rc = -pthread_cond_timedwait(&b->fresh, &b->lock, &until);
+	if (b->hinting) { /* it is not to keep them for nothing */
+		balloon_end_hints(b);
+		virtio_config_changed(vd);
+	}
+	pthread_mutex_unlock(&b->lock);
+	return rc;
+}
+
+void virtio_balloon_get(struct virtio_dev *vd, unsigned wait_ms,
+			struct balloon_state *out)
+{
+	struct balloon *b = (struct balloon *)vd;
+	struct timespec until = balloon_until(wait_ms);
+
 	pthread_mutex_lock(&b->lock);
 	if (wait_ms && balloon_ask_stats(b)) {
 		unsigned seen = b->stats_count;
@@ -258,16 +342,19 @@ static void balloon_read_config(struct virtio_dev *vd, unsigned offset,
 	pthread_mutex_unlock(&b->lock);
 }
 
-/* Only `actual` is the driver's. */
+/* Only `actual` and `poison_val` are the driver's. */
 static void balloon_write_config(struct virtio_dev *vd, unsigned offset,
 				 const void *buf, unsigned len)
 {
 	struct balloon *b = (struct balloon *)vd;
 
-	if (offset != offsetof(struct balloon_config, actual) || len != 4)
+	if (len != 4)
 		return;
 	pthread_mutex_lock(&b->lock);
-	memcpy(&b->config.actual, buf, 4);
+	if (offset == offsetof(struct balloon_config, actual))
+		memcpy(&b->config.actual, buf, 4);
+	else if (offset == offsetof(struct balloon_config, poison))
+		memcpy(&b->config.poison, buf, 4);
 	pthread_mutex_unlock(&b->lock);
 }
 
@@ -278,6 +365,10 @@ static void balloon_reset(struct virtio_dev *vd)
 
 	pthread_mutex_lock(&b->lock);
 	b->config.actual = 0;
+	b->config.poison = 0;
+	b->config.hint = BALLOON_HINT_STOP;
+	b->hinting = 0;
+	pthread_cond_broadcast(&b->fresh);
 	b->held = false;
 	b->state.has_stats = false;
 	pthread_mutex_unlock(&b->lock);
@@ -304,7 +395,14 @@ static void balloon_walk(struct virtio_dev *vd, struct walk *w)
 	walk_u32(w, "num_pages", &b->config.num_pages);
 	walk_u32(w, "actual", &b->config.actual);
 	walk_u64(w, "reported", &b->state.reported);
+	walk_u64(w, "hinted", &b->state.hinted);
+	walk_u32(w, "hint", &b->config.hint);
+	walk_u32(w, "next_hint", &b->next_hint);
+	walk_u32(w, "poison", &b->config.poison);
 	walk_end(w);
+	/* Hints that were under way are over for this driver. */
+	if (walk_restoring(w) && b->config.hint >= BALLOON_HINT_FIRST)
+		balloon_end_hints(b);
 }
 
 static void balloon_free(struct virtio_dev *vd)
@@ -341,9 +439,9 @@ int virtio_balloon_new(struct virtio_dev **out, struct dev_env *env,
 		.env = env,
 		.id = VIRTIO_ID_BALLOON,
 		.class_code = 0xff0000,
-		.offered =
-			BALLOON_F_STATS | BALLOON_F_OOM | BALLOON_F_REPORTING,
-		.queue_count = 4,
+		.offered = BALLOON_F_STATS | BALLOON_F_OOM | BALLOON_F_HINT |
+			   BALLOON_F_POISON | BALLOON_F_REPORTING,
+		.queue_count = 5,
 		.queue_size = 128,
 		.config_size = sizeof(struct balloon_config),
 	};
