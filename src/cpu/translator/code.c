@@ -23,6 +23,10 @@
 #define XL_CODE_SIZE  (17u << 20)
 #define XL_ARENA_SIZE (15u << 20)
 #define XL_ORDER_MAX  (128u << 10)
+/* For each piece of code memory, how many blocks begin before its end; 0: none
+ * begins in it. */
+#define XL_PIECE_SHIFT 10
+#define XL_PIECES      (XL_CODE_SIZE >> XL_PIECE_SHIFT)
 
 static void *code_reserve(size_t size)
 {
@@ -59,7 +63,8 @@ int xl_code_init(struct xl *x, struct err *err)
 	x->arena.top = XL_ARENA_SIZE;
 	x->order = code_reserve(XL_ORDER_MAX * sizeof(*x->order));
 	x->order_max = XL_ORDER_MAX;
-	if (rc || !x->arena.base || !x->order)
+	x->order_at = code_reserve(XL_PIECES * sizeof(*x->order_at));
+	if (rc || !x->arena.base || !x->order || !x->order_at)
 		return err_set(err, ENOMEM,
 			       "no memory for translated code: the host "
 			       "refuses %u MiB (executable memory file)",
@@ -81,6 +86,8 @@ void xl_code_free(struct xl *x)
 		munmap(x->arena.base, XL_ARENA_SIZE);
 	if (x->order)
 		munmap(x->order, XL_ORDER_MAX * sizeof(*x->order));
+	if (x->order_at)
+		munmap(x->order_at, XL_PIECES * sizeof(*x->order_at));
 }
 
 void *xl_alloc(struct xl *x, size_t size)
@@ -241,6 +248,33 @@ static uint64_t granule_mask(unsigned offset, unsigned len)
 	return (~0ull << first) & (~0ull >> (63 - last));
 }
 
+static unsigned order_piece(const struct xl *x, const uint8_t *pc)
+{
+	return (unsigned)(pc - x->rx) >> XL_PIECE_SHIFT;
+}
+
+static void order_add(struct xl *x, struct xl_block *b)
+{
+	x->order[x->order_count++] = b;
+	x->order_at[order_piece(x, b->host)] = x->order_count;
+}
+
+/* The last block that begins at pc or before. */
+static struct xl_block *order_find(const struct xl *x, const uint8_t *pc)
+{
+	unsigned piece, i;
+
+	if (pc < x->rx || pc >= x->rx + x->code_size)
+		return NULL;
+	piece = order_piece(x, pc);
+	while (piece > 0 && !x->order_at[piece])
+		piece--;
+	i = x->order_at[piece];
+	while (i > 0 && x->order[i - 1]->host > pc)
+		i--;
+	return i ? x->order[i - 1] : NULL;
+}
+
 void xl_add(struct xl *x, struct xl_block *b)
 {
 	struct xl_block **slot = hash_slot(x, b->page->id, b->offset);
@@ -250,7 +284,7 @@ void xl_add(struct xl *x, struct xl_block *b)
 	b->next_page = b->page->blocks;
 	b->page->blocks = b;
 	b->page->phys->granules |= granule_mask(b->offset, b->len);
-	x->order[x->order_count++] = b;
+	order_add(x, b);
 	x->blocks++;
 }
 
@@ -272,21 +306,10 @@ bool xl_add_note(struct xl *x, struct xl_block *b, struct xl_page *page,
 
 struct xl_block *xl_block_at(struct xl *x, const uint8_t *pc, uint16_t *guest)
 {
-	unsigned lo = 0, hi = x->order_count, i;
-	struct xl_block *b;
+	struct xl_block *b = order_find(x, pc);
+	unsigned i;
 
-	while (hi - lo > 1) {
-		unsigned mid = (lo + hi) / 2;
-
-		if (x->order[mid]->host <= pc)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	if (!x->order_count)
-		return NULL;
-	b = x->order[lo];
-	if (pc < b->host || pc >= b->host + b->host_len)
+	if (!b || pc >= b->host + b->host_len)
 		return NULL;
 	*guest = b->offset;
 	for (i = 0; i < b->pc_count && b->host + b->pcs[i].host <= pc; i++)
@@ -448,6 +471,7 @@ void xl_flush(struct xl *x)
 	memset(x->page_hash, 0, sizeof(x->page_hash));
 	memset(x->phys_hash, 0, sizeof(x->phys_hash));
 	x->order_count = 0;
+	memset(x->order_at, 0, XL_PIECES * sizeof(*x->order_at));
 	x->arena.used = 0;
 	x->arena.top = XL_ARENA_SIZE;
 	x->a.w = x->rw + x->glue_size;

@@ -246,7 +246,7 @@ static void gen_slow_miss(struct xl_gen *g, const struct xl_slow *s)
 	asm_mov_imm(g->a, XL_CX, (uint32_t)s->kind << 16 | s->size);
 	gen_glue_call(g, s->group ? glue->group_miss : glue->miss);
 	asm_jmp(g->a, s->back);
-	if (s->group) { /* for xl_light_single(): where to go on */
+	if (s->group) { /* for xl_light_group(): where to go on */
 		asm_u64(g->a, (uintptr_t)g->b);
 		gen_fix(g, XL_FIX_BLOCK, 8);
 		asm_u32(g->a, s->guest);

@@ -234,7 +234,10 @@ static void glue_exits(struct xl *x)
 
 /* --- Light calls --------------------------------------------------------- */
 
-/* Keeps all that C may change, aligns the stack, calls fn(cpu, T0, ecx). */
+/*
+ * Keeps all that C may change, aligns the stack, calls fn(cpu, T0, ecx, and the
+ * address that the helper returns to); RCX: what it returned.
+ */
 static void glue_light_call(struct xl_asm *a, const void *fn)
 {
 	int i;
@@ -245,6 +248,7 @@ static void glue_light_call(struct xl_asm *a, const void *fn)
 	asm_load(a, H_RDI, RM_GS(XL_WORD(XL_SELF)));
 	asm_mov_rr(a, H_RSI, XL_T0);
 	asm_mov32_rr(a, H_RDX, H_RCX);
+	asm_load(a, H_RCX, RM_MEM(H_RSP, 8 * (GLUE_SAVED + 1)));
 	asm_mov_rr(a, H_RAX, H_RSP);
 	asm_op(a, OPW(0, 0x83), 4, RM_REG(H_RSP)); /* and rsp, -16 */
 	asm_u8(a, 0xf0);
@@ -263,7 +267,7 @@ static void glue_light_call(struct xl_asm *a, const void *fn)
 static void glue_miss(struct xl *x)
 {
 	struct xl_asm *a = &x->a;
-	uint8_t *fail, *on;
+	uint8_t *fail, *filled;
 
 	x->glue.miss = asm_here(a);
 	glue_light_call(a, (const void *)xl_light_miss);
@@ -274,15 +278,17 @@ static void glue_miss(struct xl *x)
 	asm_jmp(a, x->glue.exit[XL_EXIT_FAULT]);
 
 	x->glue.group_miss = asm_here(a);
-	glue_light_call(a, (const void *)xl_light_miss);
+	glue_light_call(a, (const void *)xl_light_group);
 	fail = asm_jrcxz(a);
+	asm_lea(a, H_RCX, RM_MEM(H_RCX, -XL_LIGHT_FILLED));
+	filled = asm_jrcxz(a);
+	glue_pop(a, XL_T0);
+	asm_lea(a, H_RCX, RM_MEM(H_RCX, XL_LIGHT_FILLED));
+	asm_op(a, OP(0, 0xff), 4, RM_REG(H_RCX));
+	asm_land8(a, filled);
 	asm_u8(a, 0xc3);
 	asm_land8(a, fail);
 	glue_pop(a, XL_T0);
-	glue_light_call(a, (const void *)xl_light_single);
-	on = asm_jrcxz(a);
-	asm_op(a, OP(0, 0xff), 4, RM_REG(H_RCX));
-	asm_land8(a, on);
 	asm_jmp(a, x->glue.exit[XL_EXIT_FAULT]);
 }
 

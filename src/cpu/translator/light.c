@@ -25,22 +25,34 @@ static struct xl_page *light_page(struct x86_cpu *cpu, uint64_t linear)
 	return p;
 }
 
-/* Behind the call lie a jump of 5 bytes, and what gen_slow_miss() noted. */
-uint64_t xl_light_single(struct x86_cpu *cpu, uint64_t pc, uint32_t unused)
+/* The single-access block at b's guest offset, or NULL. */
+static struct xl_block *light_single(struct xl *x, struct xl_block *b,
+				     uint32_t guest)
 {
-	const uint8_t *note = (const uint8_t *)(uintptr_t)pc + 5;
-	struct xl *x = cpu->engine;
-	struct xl_block *b;
 	struct xl_page *p;
-	uint32_t guest;
 
-	__builtin_memcpy(&b, note, sizeof(b));
-	__builtin_memcpy(&guest, note + sizeof(b), sizeof(guest));
+	if (b->single && b->single_at == guest && !b->single->dead)
+		return b->single;
 	p = xl_page_find(x, b->page->linear, b->page->gpa,
 			 b->page->mode | XL_MODE_SINGLE);
-	if (!p || x->lockstep)
-		return 0;
-	b = xl_find(x, p, guest);
+	b->single = p && !x->lockstep ? xl_find(x, p, guest) : NULL;
+	b->single_at = (uint16_t)guest;
+	return b->single;
+}
+
+/* Behind the call lie a jump of 5 bytes, and what gen_slow_miss() noted. */
+uint64_t xl_light_group(struct x86_cpu *cpu, uint64_t linear,
+			uint32_t kind_size, uint64_t pc)
+{
+	const uint8_t *note = (const uint8_t *)(uintptr_t)pc + 5;
+	struct xl_block *b;
+	uint32_t guest;
+
+	if (xl_light_miss(cpu, linear, kind_size))
+		return XL_LIGHT_FILLED;
+	__builtin_memcpy(&b, note, sizeof(b));
+	__builtin_memcpy(&guest, note + sizeof(b), sizeof(guest));
+	b = light_single(cpu->engine, b, guest);
 	return b ? (uintptr_t)(b->host + b->body) : 0;
 }
 

@@ -13,8 +13,13 @@ struct xl_insn;
 /* kind_size: enum x86_tlb_kind << 16 | bytes. Not 0: the TLB has it now. */
 uint64_t xl_light_miss(struct x86_cpu *cpu, uint64_t linear,
 		       uint32_t kind_size);
-/* A group's check failed at host pc: where to go on singly, or 0. */
-uint64_t xl_light_single(struct x86_cpu *cpu, uint64_t pc, uint32_t unused);
+/*
+ * The same for a group, whose check failed at host pc.  Not there: the host
+ * address where to go on singly, or 0.
+ */
+#define XL_LIGHT_FILLED 1
+uint64_t xl_light_group(struct x86_cpu *cpu, uint64_t linear,
+			uint32_t kind_size, uint64_t pc);
 /* Host address of the checked entry at linear; 0: not translated yet. */
 uint64_t xl_light_indirect(struct x86_cpu *cpu, uint64_t linear,
 			   uint32_t kind);

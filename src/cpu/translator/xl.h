@@ -127,6 +127,9 @@ struct xl_block {
 	uint16_t *fix;		/* NULL: cannot be copied */
 	uint16_t fix_count;
 	struct xl_link *in;	/* jumps linked to here */
+	/* Where its last failed group went on: guest offset, and block. */
+	struct xl_block *single;
+	uint16_t single_at;
 	uint8_t link_count;
 	struct xl_link out[];
 };
@@ -239,6 +242,7 @@ struct xl {
 	struct xl_phys *phys_hash[XL_PAGE_HASH];
 	struct xl_block **order; /* blocks in order of host address */
 	unsigned order_count, order_max;
+	uint32_t *order_at; /* by host address: see xl_block_at() */
 	uint32_t next_id;
 	bool single_next; /* a group's check failed: go on singly */
 	uint32_t map_mode;	/* mode bits that the code map was filled for */
