@@ -665,10 +665,6 @@ static void gen_body(struct xl_gen *g)
 		/* Interrupts are let in one instruction behind STI. */
 		if (sti && !g->ended)
 			gen_poll(g, g->next_rip);
-		/* Room for a jump here and the one at the end. */
-		if (!g->ended && g->b->link_count > XL_LINKS - 3 &&
-		    insn->op == X86_JCC)
-			gen_jump(g, g->next_rip);
 	}
 	g->b->insn_count = g->i;
 	g->b->len = p->offset[g->i] - g->b->offset;

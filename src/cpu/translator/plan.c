@@ -373,11 +373,12 @@ static bool plan_crossing(struct plan *p, const uint8_t *bytes,
 void plan_make(struct plan *p, const uint8_t *bytes, const uint8_t *next,
 	       unsigned offset, uint64_t linear, uint32_t mode, bool group)
 {
-	unsigned i;
+	unsigned i, jccs = 0;
 
 	p->count = p->group_count = p->crosses = 0;
 	p->end = PLAN_FULL;
-	while (p->count < PLAN_INSNS && offset < MEM_PAGE_SIZE) {
+	while (p->count < PLAN_INSNS && jccs < PLAN_JCCS &&
+	       offset < MEM_PAGE_SIZE) {
 		struct x86_insn *in = &p->insn[p->count];
 
 		p->offset[p->count] = offset;
@@ -389,6 +390,7 @@ void plan_make(struct plan *p, const uint8_t *bytes, const uint8_t *next,
 		}
 		offset += in->len;
 		p->count++;
+		jccs += in->op == X86_JCC;
 		if (plan_ends(in)) {
 			p->end = PLAN_FLOW;
 			break;

@@ -17,6 +17,7 @@
 #include "cpu/x86/insn.h"
 
 #define PLAN_INSNS  64
+#define PLAN_JCCS   4	/* conditional jumps passed: more are not generated */
 #define PLAN_GROUPS 8   /* one word of state each */
 #define PLAN_RANGE  128 /* bytes: larger ones cross pages too often */
 

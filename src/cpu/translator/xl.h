@@ -78,7 +78,7 @@ enum xl_exit {
 struct xl;
 struct xl_block;
 
-#define XL_LINKS 6 /* conditional jumps passed, and two at the end */
+#define XL_LINKS (PLAN_JCCS + 2) /* and two at the end */
 
 /* A direct jump out of a block. */
 struct xl_link {
