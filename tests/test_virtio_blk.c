@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "dev/virtio/blk.h"
 #include "vdriver.h"
@@ -133,6 +134,79 @@ static void pieces_may_lie_as_they_like(void **state)
 	assert_int_equal(f.d.ram[DATA + 1023], 2);
 	assert_int_equal(f.d.ram[DATA + 1024], OK);
 	assert_int_equal(f.d.ram[DATA + 1025], 0xff);
+	vdriver_stop(&f.d);
+}
+
+/* 2.7.4: a header byte by byte, and pieces of no bytes between. */
+static void a_header_of_single_bytes(void **state)
+{
+	struct vpiece p[2 * 16 + 2];
+	struct fix f;
+
+	fix_open(&f, &plain);
+	head(&f, OUT, 5);
+	memset(f.d.ram + DATA, 7, 512);
+	for (unsigned i = 0; i < 16; i++) {
+		p[2 * i] = (struct vpiece){ HEAD + i, 1, false };
+		p[2 * i + 1] = (struct vpiece){ 0xfffffff0, 0, false };
+	}
+	p[32] = (struct vpiece){ DATA, 512, false };
+	p[33] = (struct vpiece){ STAT, 1, true };
+	vdriver_add(&f.d, 0, p, 34);
+	vdriver_notify(&f.d, 0);
+	assert_int_equal(vdriver_used(&f.d, 0), 1);
+	assert_int_equal(f.d.ram[STAT], OK);
+	bt_assert_bytes(virtio_blk_disk(f.d.vd), 5 * 512, 512, 7);
+	vdriver_stop(&f.d);
+}
+
+/* 2.7.5.3: pieces in the ring, the rest in a table behind them. */
+static void a_chain_that_ends_in_a_table(void **state)
+{
+	struct vpiece p[] = { { HEAD, 16, false }, { HEAD + 64, 32, false } };
+	struct virtq_desc table[] = {
+		{ .addr = DATA, .len = 512, .split = { VIRTQ_DESC_NEXT, 1 } },
+		{ .addr = STAT, .len = 1, .split = { VIRTQ_DESC_WRITE, 0 } },
+	};
+	struct fix f;
+
+	fix_open(&f, &plain);
+	f.d.vd->queue[0]->indirect = true;
+	head(&f, OUT, 6);
+	memset(f.d.ram + DATA, 8, 512);
+	memcpy(f.d.ram + HEAD + 64, table, sizeof(table));
+	vdriver_add(&f.d, 0, p, 2);
+	f.d.ring[0].desc[1].split.flags = VIRTQ_DESC_INDIRECT;
+	vdriver_notify(&f.d, 0);
+	assert_int_equal(vdriver_used(&f.d, 0), 1);
+	assert_int_equal(f.d.ram[STAT], OK);
+	bt_assert_bytes(virtio_blk_disk(f.d.vd), 6 * 512, 512, 8);
+	vdriver_stop(&f.d);
+}
+
+/* After a reset the driver's memory is its own again. */
+static void a_reset_waits_for_what_is_under_way(void **state)
+{
+	struct block_open how = { .fault = "read:delay=100" };
+	struct vpiece p[] = { { HEAD, 16, false },
+			      { DATA, 512, true },
+			      { STAT, 1, true } };
+	struct fix f;
+
+	fix_open(&f, &how);
+	head(&f, IN, 3);
+	memset(f.d.ram + DATA, 0x77, 512);
+	vdriver_add(&f.d, 0, p, 3);
+	vdriver_notify(&f.d, 0);
+	assert_int_equal(f.d.ram[STAT], NONE);
+	f.d.vd->ops->reset(f.d.vd);
+	assert_int_equal(f.d.ram[DATA], 0);
+	virtq_reset(f.d.vd->queue[0]);
+	memset(f.d.ram + DATA, 0x66, 512);
+	f.d.ram[STAT] = NONE;
+	usleep(200000);
+	assert_int_equal(f.d.ram[DATA], 0x66);
+	assert_int_equal(f.d.ram[STAT], NONE);
 	vdriver_stop(&f.d);
 }
 
@@ -376,6 +450,9 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		T(bytes_go_both_ways),
 		T(pieces_may_lie_as_they_like),
+		T(a_header_of_single_bytes),
+		T(a_chain_that_ends_in_a_table),
+		T(a_reset_waits_for_what_is_under_way),
 		T(nothing_outside_the_disk),
 		T(ranges_are_zeroed),
 		T(other_requests),

@@ -310,6 +310,23 @@ static void the_configuration_space(void **state)
 	fix_close(&f);
 }
 
+/* As drivers of other systems read it: bytes, halves, and across its end. */
+static void the_configuration_space_at_any_width(void **state)
+{
+	struct fix f;
+
+	fix_ready(&f);
+	assert_int_equal(virtio_config_read(&f.t, 0, 1), 132);
+	assert_int_equal(virtio_config_read(&f.t, 2, 2), 43);
+	assert_int_equal(virtio_config_read(&f.t, 1, 2), 43 << 8);
+	assert_int_equal(virtio_config_read(&f.t, 0, 4), 132 | 43 << 16);
+	assert_int_equal(virtio_config_read(&f.t, 2, 8), 43);
+	assert_int_equal(virtio_config_read(&f.t, 8, 8), 0);
+	assert_int_equal(virtio_config_read(&f.t, 12, 1), 0);
+	assert_int_equal(virtio_config_read(&f.t, UINT64_MAX, 8), 0);
+	fix_close(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +339,7 @@ int main(void)
 		cmocka_unit_test(hostile_lengths),
 		cmocka_unit_test(reset_forgets),
 		cmocka_unit_test(the_configuration_space),
+		cmocka_unit_test(the_configuration_space_at_any_width),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,6 +158,30 @@ static void a_reset_forgets(void **state)
 	board_close(&b);
 }
 
+/* 4.2.2.2: until the device works. */
+static void a_queue_is_taken_back(void **state)
+{
+	struct board b;
+
+	board_start(&b);
+	put(&b, QUEUE_READY, 0);
+	assert_int_equal(get(&b, QUEUE_READY), 1);
+	put(&b, STATUS, 0);
+	put(&b, STATUS, 1 | 2);
+	put(&b, DRIVER_SEL, 1);
+	put(&b, DRIVER_FEATURE, 1);
+	put(&b, STATUS, 1 | 2 | 8);
+	put(&b, QUEUE_SIZE, 4);
+	put(&b, QUEUE_DESC, 0x10000);
+	put(&b, QUEUE_DRIVER, 0x11000);
+	put(&b, QUEUE_DEVICE, 0x12000);
+	put(&b, QUEUE_READY, 1);
+	assert_int_equal(get(&b, QUEUE_READY), 1);
+	put(&b, QUEUE_READY, 0);
+	assert_int_equal(get(&b, QUEUE_READY), 0);
+	board_close(&b);
+}
+
 static void a_bad_ring_needs_a_reset(void **state)
 {
 	struct board b;
@@ -215,6 +239,7 @@ int main(void)
 		cmocka_unit_test(it_says_what_it_is),
 		cmocka_unit_test(a_request_is_served),
 		cmocka_unit_test(a_reset_forgets),
+		cmocka_unit_test(a_queue_is_taken_back),
 		cmocka_unit_test(a_bad_ring_needs_a_reset),
 		cmocka_unit_test(state_moves),
 		cmocka_unit_test(any_access_is_survived),

@@ -208,6 +208,136 @@ static void a_window_in_configuration_space(void **state)
 	vpci_close(&v);
 }
 
+/* --- Drivers that are not Linux's ----------------------------------------- */
+
+static void registers_at_any_width(void **state)
+{
+	struct vpci v;
+
+	start(&v);
+	assert_int_equal(get(&v, STATUS, 1), 15);
+	assert_int_equal(get(&v, NUM_QUEUES, 4) & 0xffffff, 1 | 15 << 16);
+	assert_int_equal(get(&v, STATUS, 4) & 0xffff00ff, 15);
+	assert_int_equal(get(&v, QUEUE_SIZE, 1), 4);
+	assert_int_equal(get(&v, QUEUE_SIZE + 1, 1), 0);
+	assert_int_equal(get(&v, QUEUE_DESC, 8), 0x10000);
+	assert_int_equal(get(&v, QUEUE_DESC + 2, 2), 1);
+	assert_int_equal(get(&v, QUEUE_DRIVER + 1, 1), 0x10);
+	/* Behind the last, and across the end. */
+	assert_int_equal(get(&v, 0x38, 4), 0);
+	assert_int_equal(get(&v, 0x34, 8), 0);
+	/* A byte of a wider register is no write to it. */
+	put(&v, QUEUE_SEL, 1, 1);
+	assert_int_equal(get(&v, QUEUE_SEL, 2), 0);
+	vpci_close(&v);
+}
+
+static void notified_at_any_width(void **state)
+{
+	struct vpci v;
+
+	start(&v);
+	for (unsigned i = 0; i < 4; i++) {
+		offer(&v, (uint16_t)(i + 1), 8);
+		put(&v, NOTIFY, 1u << i, 0);
+		assert_int_equal(used(&v), i + 1);
+	}
+	vpci_close(&v);
+}
+
+static void interrupts_without_msix(void **state)
+{
+	struct virtio_transport *t;
+	struct vpci v;
+
+	start(&v);
+	t = (struct virtio_transport *)v.rng;
+	offer(&v, 1, 8);
+	put(&v, NOTIFY, 2, 0);
+	virtio_config_changed(t->vd);
+	assert_true(v.pirq[0].level || v.pirq[1].level || v.pirq[2].level ||
+		    v.pirq[3].level);
+	assert_int_equal(v.messages, 0);
+	/* Reading tells of both, and takes them back. */
+	assert_int_equal(get(&v, 0x1000, 1), 3);
+	assert_false(v.pirq[0].level || v.pirq[1].level || v.pirq[2].level ||
+		     v.pirq[3].level);
+	assert_int_equal(get(&v, 0x1000, 1), 0);
+	/* Nothing is left of one that came before a reset. */
+	offer(&v, 2, 8);
+	put(&v, NOTIFY, 2, 0);
+	put(&v, STATUS, 1, 0);
+	assert_false(v.pirq[0].level || v.pirq[1].level || v.pirq[2].level ||
+		     v.pirq[3].level);
+	assert_int_equal(get(&v, 0x1000, 1), 0);
+	vpci_close(&v);
+}
+
+static void a_changed_configuration_counts_up(void **state)
+{
+	struct virtio_transport *t;
+	struct vpci v;
+	uint64_t before;
+
+	vpci_open(&v);
+	vpci_map(&v);
+	t = (struct virtio_transport *)v.rng;
+	before = get(&v, 0x15, 1);
+	virtio_config_changed(t->vd);
+	assert_int_equal(get(&v, 0x15, 1), (before + 1) & 0xff);
+	assert_int_equal(get(&v, 0x1000, 1), 0); /* nobody drives it */
+	for (unsigned i = 0; i < 255; i++)
+		virtio_config_changed(t->vd);
+	assert_int_equal(get(&v, 0x15, 1), before);
+	vpci_close(&v);
+}
+
+static bool enables(struct vpci *v, unsigned size, uint64_t ring)
+{
+	bool enabled;
+
+	vpci_open(v);
+	vpci_map(v);
+	((struct virtio_transport *)v->rng)->vd->offered |= ring;
+	take_features(v, VIRTIO_F_VERSION_1 | ring);
+	put(v, QUEUE_SEL, 2, 0);
+	put(v, QUEUE_SIZE, 2, size);
+	put(v, QUEUE_DESC, 8, 0x10000);
+	put(v, QUEUE_DRIVER, 8, 0x11000);
+	put(v, QUEUE_DEVICE, 8, 0x12000);
+	put(v, QUEUE_ENABLE, 2, 1);
+	enabled = get(v, QUEUE_ENABLE, 2);
+	assert_int_equal(get(v, STATUS, 1) & 0x40, enabled ? 0 : 0x40);
+	vpci_close(v);
+	return enabled;
+}
+
+static void queues_of_other_sizes(void **state)
+{
+	struct vpci v;
+
+	for (unsigned size = 0; size <= 17; size++) {
+		bool power = size && !(size & (size - 1));
+
+		assert_int_equal(enables(&v, size, 0), power && size <= 8);
+		assert_int_equal(enables(&v, size, VIRTIO_F_RING_PACKED),
+				 size && size <= 8);
+	}
+	assert_false(enables(&v, 0xffff, 0));
+}
+
+static void a_request_without_a_byte(void **state)
+{
+	struct vpci v;
+
+	start(&v);
+	offer(&v, 1, 0);
+	put(&v, NOTIFY, 2, 0);
+	assert_int_equal(used(&v), 1);
+	assert_int_equal(get(&v, STATUS, 1), 15);
+	vpci_close(&v);
+}
+
 static void a_working_device_is_saved(void **state)
 {
 	struct vpci *a = malloc(sizeof(*a)), *b = malloc(sizeof(*b));
@@ -237,6 +367,12 @@ int main(void)
 		cmocka_unit_test(other_queues_are_not_there),
 		cmocka_unit_test(a_bad_ring_needs_a_reset),
 		cmocka_unit_test(a_window_in_configuration_space),
+		cmocka_unit_test(registers_at_any_width),
+		cmocka_unit_test(notified_at_any_width),
+		cmocka_unit_test(interrupts_without_msix),
+		cmocka_unit_test(a_changed_configuration_counts_up),
+		cmocka_unit_test(queues_of_other_sizes),
+		cmocka_unit_test(a_request_without_a_byte),
 		cmocka_unit_test(a_working_device_is_saved),
 	};
 

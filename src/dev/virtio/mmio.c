@@ -158,9 +158,11 @@ static void vmmio_set(struct virtio_mmio *v, uint64_t reg, uint32_t value)
 	case VMMIO_QUEUE_SIZE:
 		virtio_set_queue_size(t, value);
 		break;
-	case VMMIO_QUEUE_READY: /* 0 does nothing: drivers reset the device */
+	case VMMIO_QUEUE_READY:
 		if (value == 1)
 			virtio_queue_enable(t);
+		else if (value == 0)
+			virtio_queue_disable(t);
 		break;
 	case VMMIO_ISR_ACK:
 		vmmio_change_isr(v, 0, value);

@@ -67,13 +67,15 @@ void virtio_set_status(struct virtio_transport *t, uint8_t value);
 struct virtq *virtio_selected(struct virtio_transport *t);
 bool virtio_queue_enabled(struct virtio_transport *t);
 void virtio_queue_enable(struct virtio_transport *t);
+/* Nothing once the device works: then drivers reset it (4.2.2.2). */
+void virtio_queue_disable(struct virtio_transport *t);
 /* value into bits [shift, shift + 32) of the selected queue's address. */
 void virtio_set_area(struct virtio_transport *t, enum virtq_area area,
 		     unsigned shift, uint32_t value);
 uint64_t virtio_get_area(struct virtio_transport *t, enum virtq_area area);
 void virtio_set_queue_size(struct virtio_transport *t, uint32_t value);
 
-/* Without the lock: any offset and size; outside reads 0. */
+/* Without the lock: any offset, size 1 to 8; outside reads 0. */
 uint64_t virtio_config_read(struct virtio_transport *t, uint64_t offset,
 			    unsigned size);
 void virtio_config_write(struct virtio_transport *t, uint64_t offset,

@@ -176,6 +176,14 @@ void virtio_queue_enable(struct virtio_transport *t)
 		virtq_enable(q, t->vd->features);
 }
 
+void virtio_queue_disable(struct virtio_transport *t)
+{
+	struct virtq *q = virtio_selected(t);
+
+	if (q && !virtio_is(t, VIRTIO_STATUS_DRIVER_OK))
+		virtq_reset(q);
+}
+
 void virtio_set_area(struct virtio_transport *t, enum virtq_area area,
 		     unsigned shift, uint32_t value)
 {
@@ -211,14 +219,17 @@ void virtio_notify(struct virtio_transport *t, unsigned queue)
 
 /* --- The device's configuration space ------------------------------------- */
 
+/* What lies behind its end reads as 0, also in an access across it. */
 uint64_t virtio_config_read(struct virtio_transport *t, uint64_t offset,
 			    unsigned size)
 {
 	struct virtio_dev *vd = t->vd;
 	uint64_t value = 0;
 
-	if (offset >= vd->config_size || size > vd->config_size - offset)
+	if (offset >= vd->config_size)
 		return 0;
+	if (size > vd->config_size - offset)
+		size = (unsigned)(vd->config_size - offset);
 	if (vd->ops->read_config)
 		vd->ops->read_config(vd, (unsigned)offset, &value, size);
 	else if (vd->config)
