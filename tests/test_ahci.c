@@ -243,11 +243,59 @@ static void interrupts_follow_is(void **state)
 	assert_false(f->pirq[pirq].level);
 }
 
+static void command(struct fix *f, uint16_t value)
+{
+	mem_port_write(f->dt.env.mem, 0xcf8, 4, 0x8000fa04);
+	mem_port_write(f->dt.env.mem, 0xcfc, 2, value);
+}
+
+static void commands_wait_for_bus_mastering(void **state)
+{
+	struct fix *f = *state;
+	const uint8_t fis[20] = { 0x27, 0x80, 0xec };
+	uint16_t id[256] = { 0 };
+
+	mem_zero(f->dt.env.mem, DATA, 512);
+	command(f, 2);
+	issue(f, 0, 3, fis, NULL, 512);
+	assert_int_equal(rd(f, 0, 0x38), 1 << 3);
+	mem_read(f->dt.env.mem, DATA, id, sizeof(id));
+	assert_int_equal(id[0], 0);
+	command(f, 6);
+	DEV(f->ahci)->drain(DEV(f->ahci));
+	assert_int_equal(rd(f, 0, 0x38), 0);
+	mem_read(f->dt.env.mem, DATA, id, sizeof(id));
+	assert_int_equal(id[100], DISK / 512);
+}
+
+/* COMRESET: the link goes down, comes up, and the signature comes again. */
+static void comreset_brings_the_signature(void **state)
+{
+	struct fix *f = *state;
+	uint8_t fis[20] = { 0 };
+
+	wr(f, 0, 0x30, 0xffffffff);
+	wr(f, 0, 0x18, 0x10); /* not while ST is set (AHCI 10.4.2) */
+	mem_zero(f->dt.env.mem, FISES, 256);
+	wr(f, 0, 0x2c, 0x301);
+	assert_int_equal(rd(f, 0, 0x28) & 0xf, 0);
+	wr(f, 0, 0x2c, 0x300);
+	assert_int_equal(rd(f, 0, 0x28), 0x123);
+	assert_int_equal(rd(f, 0, 0x24), 0x00000101);
+	assert_int_equal(rd(f, 0, 0x20) & 0x89, 0);
+	assert_true(rd(f, 0, 0x30) & 1u << 26); /* DIAG.X: exchanged */
+	mem_read(f->dt.env.mem, FISES + 0x40, fis, sizeof(fis));
+	assert_int_equal(fis[0], 0x34);
+	assert_int_equal(fis[12], 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 		T(powers_on_with_signatures),
+		T(commands_wait_for_bus_mastering),
+		T(comreset_brings_the_signature),
 		T(identifies_by_pio),
 		T(writes_and_reads_queued),
 		T(an_error_halts_until_st_is_cleared),

@@ -103,6 +103,33 @@ static void a_masked_one_waits(void **state)
 	vpci_close(&v);
 }
 
+/* A message is a write to memory. */
+static void only_a_bus_master_sends(void **state)
+{
+	struct vpci v;
+	unsigned cap;
+
+	open_mapped(&v);
+	set_vector(&v, 1, false);
+	vpci_config_put(&v, VPCI_SLOT, control(&v), 2, ON);
+	vpci_put(&v, VPCI_BAR0 + 0x10, 2, 1);
+	vpci_config_put(&v, VPCI_SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEM);
+	raise_config(&v);
+	assert_int_equal(v.messages, 0);
+	vpci_config_put(&v, VPCI_SLOT, PCI_COMMAND, 2,
+			PCI_COMMAND_MEM | PCI_COMMAND_MASTER);
+	assert_int_equal(v.messages, 1);
+
+	cap = vpci_cap(&v, VPCI_CARD, MSI_CAP, 0);
+	vpci_config_put(&v, VPCI_CARD, cap + 2, 2, 1);
+	assert_true(msi_raise(&v.card)); /* not INTx instead */
+	assert_int_equal(v.messages, 1);
+	vpci_config_put(&v, VPCI_CARD, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
+	msi_raise(&v.card);
+	assert_int_equal(v.messages, 2);
+	vpci_close(&v);
+}
+
 static void the_function_mask_holds_all(void **state)
 {
 	struct vpci v;
@@ -156,6 +183,7 @@ static void plain_msi(void **state)
 
 	vpci_open(&v);
 	cap = vpci_cap(&v, VPCI_CARD, MSI_CAP, 0);
+	vpci_config_put(&v, VPCI_CARD, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
 	assert_int_equal(vpci_config_get(&v, VPCI_CARD, cap + 2, 2), 0x80);
 	assert_false(msi_raise(&v.card));
 	vpci_config_put(&v, VPCI_CARD, cap + 4, 4, 0xfee02003);
@@ -198,6 +226,7 @@ int main(void)
 		cmocka_unit_test(after_reset_all_is_masked),
 		cmocka_unit_test(a_message_goes_out),
 		cmocka_unit_test(a_masked_one_waits),
+		cmocka_unit_test(only_a_bus_master_sends),
 		cmocka_unit_test(the_function_mask_holds_all),
 		cmocka_unit_test(a_vector_that_is_not_there),
 		cmocka_unit_test(without_messages_intx_follows_the_isr),

@@ -92,7 +92,10 @@ void ahci_update_irq(struct ahci *h, bool again)
 		msi_raise(&h->pci);
 }
 
-/* MSI may have been turned on or off: INTx follows. */
+/*
+ * MSI may have been turned on or off: INTx follows.  Commands wait while the
+ * adapter may not fetch them.
+ */
 static void ahci_config_written(struct pci_dev *pd, unsigned offset,
 				unsigned size)
 {
@@ -100,6 +103,9 @@ static void ahci_config_written(struct pci_dev *pd, unsigned offset,
 		(struct ahci *)((char *)pd - offsetof(struct ahci, pci));
 
 	pthread_mutex_lock(&h->lock);
+	for (unsigned n = 0; n < AHCI_PORTS; n++)
+		if (h->port[n].ata && h->port[n].reg[PX_CI])
+			ahci_run(&h->port[n]);
 	ahci_update_irq(h, false);
 	pthread_mutex_unlock(&h->lock);
 }

@@ -70,7 +70,7 @@ static void cmd_post(struct ahci_port *p, unsigned at, const uint8_t *fis,
 	uint64_t base = (uint64_t)p->reg[PX_FBU] << 32 | p->reg[PX_FB];
 	struct mem *mem = p->hba->env->mem;
 
-	if (!(p->reg[PX_CMD] & AHCI_CMD_FRE))
+	if (!(p->reg[PX_CMD] & AHCI_CMD_FRE) || !pci_is_master(&p->hba->pci))
 		return;
 	if (mem_write(mem, base + at + 4, fis + 4, len - 4) ||
 	    mem_write(mem, base + at, fis, 4))
@@ -329,7 +329,8 @@ static struct ahci_cmd *cmd_next(struct ahci_port *p)
 {
 	uint32_t ready = p->reg[PX_CI] & ~p->active;
 
-	if (!ready || !(p->reg[PX_CMD] & AHCI_CMD_ST) || p->halted || p->full ||
+	if (!ready || !pci_is_master(&p->hba->pci) ||
+	    !(p->reg[PX_CMD] & AHCI_CMD_ST) || p->halted || p->full ||
 	    p->aborted || (p->active && p->exclusive) ||
 	    (p->reg[PX_SSTS] & AHCI_DET_MASK) != AHCI_SSTS_UP)
 		return NULL;

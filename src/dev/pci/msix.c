@@ -9,6 +9,9 @@
  * The enable and mask bits of the capability are copied to `state` when the
  * guest writes configuration space, so that raising takes but one leaf lock.
  * A message is sent with it held: who masked a vector gets none any more.
+ *
+ * A message is a write to memory: a function that is no bus master sends none.
+ * MSI-X keeps it pending, as if the function were masked; MSI loses it.
  */
 #include "dev/pci/msix.h"
 
@@ -47,7 +50,7 @@ static bool msix_masked(const struct msix *m, unsigned vector)
 	uint16_t state = atomic_load(&m->state);
 	const uint8_t *entry = m->regs + vector * MSIX_ENTRY;
 
-	return state & MSIX_MASK_ALL ||
+	return state & MSIX_MASK_ALL || !pci_is_master(m->pd) ||
 	       entry[MSIX_ENTRY_CTRL] & MSIX_ENTRY_MASK;
 }
 
@@ -248,7 +251,7 @@ bool msi_raise(struct pci_dev *pd)
 {
 	struct pci_msi msi = pci_host_get_msi(pd);
 
-	if (msi.on)
+	if (msi.on && pci_is_master(pd))
 		msi_send(pci_host_msi(pd->host), msi.addr, msi.data);
 	return msi.on;
 }

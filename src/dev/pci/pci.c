@@ -144,6 +144,9 @@ static bool pci_intx_off(const struct pci_dev *pd)
 
 static void pci_written(struct pci_dev *pd, unsigned offset, unsigned size)
 {
+	atomic_store_explicit(&pd->master,
+			      pd->config[PCI_COMMAND] & PCI_COMMAND_MASTER,
+			      memory_order_release);
 	if (pd->msi_cap)
 		msi_config_written(pd);
 	if (pd->config_written)

@@ -88,10 +88,11 @@ struct pci_dev {
 	uint8_t defaults[PCI_CONFIG_SIZE]; /* config after reset */
 	struct pci_bar bar[PCI_BARS];
 	unsigned cap_end;
-	bool intx;     /* guarded by the host's intx_lock */
-	bool intx_off; /* the same: command bit 10 */
-	uint8_t msi_cap;    /* where the MSI capability lies; 0: none */
-	struct pci_msi msi; /* guarded by the host's intx_lock */
+	bool intx;           /* guarded by the host's intx_lock */
+	bool intx_off;       /* the same: command bit 10 */
+	_Atomic bool master; /* command bit 2 */
+	uint8_t msi_cap;     /* where the MSI capability lies; 0: none */
+	struct pci_msi msi;  /* guarded by the host's intx_lock */
 	/*
 	 * After the guest wrote [offset, offset+size) of config space; NULL:
 	 * nothing to do.  Under the host's mutex.
@@ -126,6 +127,16 @@ void pci_detach(struct pci_dev *pd);
  * mutex (lock order: configuration space, device, INTx, interrupt wires).
  */
 void pci_set_intx(struct pci_dev *pd, bool level);
+
+/*
+ * May the device read and write memory now?  One that may not starts nothing,
+ * and sends no message; config_written() says when that has changed.  Any
+ * thread.
+ */
+static inline bool pci_is_master(const struct pci_dev *pd)
+{
+	return atomic_load_explicit(&pd->master, memory_order_acquire);
+}
 
 /* Little-endian access to config or a mask array while building. */
 void pci_put(uint8_t *where, uint64_t value, unsigned size);
