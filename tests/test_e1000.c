@@ -347,6 +347,88 @@ static void test_its_state_is_all_saved(void **state)
 	DEV(other)->free(DEV(other));
 }
 
+/* Cleared by reading; octets when their upper half is read. */
+static void test_statistics_are_cleared_by_reading(void **state)
+{
+	static const uint8_t own[6] = { 0x52, 1, 2, 3, 4, 5 };
+	static const uint8_t all[6] = { 255, 255, 255, 255, 255, 255 };
+	struct fix *f = *state;
+	uint8_t data[600] = { 1 };
+
+	start(f);
+	give(f, own, 0);
+	give(f, all, 0);
+	mem_write(f->dt.env.mem, DATA, data, sizeof(data));
+	desc(f, TX, 0, DATA, sizeof(data) | 0x09ull << 24);
+	transmit(f, 1);
+	put(f, 0x4074, 77);                  /* read-only */
+	assert_int_equal(get(f, 0x4074), 2); /* good packets in */
+	assert_int_equal(get(f, 0x4074), 0);
+	assert_int_equal(get(f, 0x4078), 1); /* broadcast */
+	assert_int_equal(get(f, 0x405c), 2); /* of 64 bytes */
+	assert_int_equal(get(f, 0x40c0), 128);
+	assert_int_equal(get(f, 0x40c0), 128);
+	assert_int_equal(get(f, 0x40c4), 0);
+	assert_int_equal(get(f, 0x40c0), 0);
+	assert_int_equal(get(f, 0x4080), 1); /* good packets out */
+	assert_int_equal(get(f, 0x40e8), 1); /* of 512 to 1023 bytes */
+	assert_int_equal(get(f, 0x40f0), 1); /* multicast */
+	assert_int_equal(get(f, 0x4090), 604);
+}
+
+static void test_reserved_bits_read_as_zero(void **state)
+{
+	static const uint32_t rows[][2] = {
+		{ 0x2808, 0x000fff80 }, { 0x2800, 0xfffffff0 },
+		{ 0x2820, 0x0000ffff }, { 0x0410, 0x3fffffff },
+		{ 0x540c, 0x8003ffff }, { 0x5204, 0xffffffff },
+	};
+	struct fix *f = *state;
+
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		put(f, rows[i][0], 0xffffffff);
+		assert_int_equal(get(f, rows[i][0]), rows[i][1]);
+	}
+}
+
+static void test_loopback_comes_back(void **state)
+{
+	struct fix *f = *state;
+	uint8_t data[60], back[60];
+
+	start(f);
+	put(f, IMS, 0x80);
+	put(f, RCTL, 2 | 0x8000 | 3 << 6);
+	memset(data, 0xff, sizeof(data));
+	mem_write(f->dt.env.mem, DATA, data, sizeof(data));
+	desc(f, TX, 0, DATA, sizeof(data) | 0x09ull << 24);
+	transmit(f, 1);
+	assert_int_equal(f->link.sent, 0);
+	assert_int_equal(get(f, 0x2810), 1);
+	assert_true(line(f));
+	mem_read(f->dt.env.mem, DATA + 0x10000, back, sizeof(back));
+	assert_memory_equal(back, data, sizeof(data));
+}
+
+/* Neither descriptors are read nor frames written until it may. */
+static void test_only_a_bus_master_moves_frames(void **state)
+{
+	static const uint8_t own[6] = { 0x52, 1, 2, 3, 4, 5 };
+	struct fix *f = *state;
+
+	start(f);
+	config_put(f, PCI_COMMAND, PCI_COMMAND_MEM);
+	desc(f, TX, 0, DATA, 60 | 0x09ull << 24);
+	transmit(f, 1);
+	give(f, own, 0);
+	assert_int_equal(f->link.sent, 0);
+	assert_int_equal(get(f, 0x3810), 0);
+	assert_int_equal(get(f, 0x2810), 0);
+	config_put(f, PCI_COMMAND, PCI_COMMAND_MEM | PCI_COMMAND_MASTER);
+	transmit(f, 1); /* as the kick does */
+	assert_int_equal(f->link.sent, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -360,6 +442,10 @@ int main(void)
 		TEST(test_receives_what_is_for_it),
 		TEST(test_without_descriptors_frames_wait),
 		TEST(test_wild_rings_harm_nothing),
+		TEST(test_statistics_are_cleared_by_reading),
+		TEST(test_reserved_bits_read_as_zero),
+		TEST(test_loopback_comes_back),
+		TEST(test_only_a_bus_master_moves_frames),
 		TEST(test_its_state_is_all_saved),
 	};
 

@@ -8,6 +8,7 @@
 #include "dev/e1000/e1000.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,10 +146,35 @@ static const struct {
 
 #define E1000_SPECIAL (sizeof(e1000_regs) / sizeof(e1000_regs[0]))
 
-/* Statistics (SDM 13.7) are not counted: they read as zero, always. */
-static bool e1000_is_statistic(uint64_t offset)
+/* Registers of which not all bits are there: the others read as zero. */
+static const struct {
+	uint16_t offset;
+	uint32_t mask;
+} e1000_masks[] = {
+	{ 0x002c, 0xffff },                              /* FCAH */
+	{ 0x0030, 0xffff },                              /* FCT */
+	{ E1000_VET, 0xffff },       { 0x0170, 0xffff }, /* FCTTV */
+	{ 0x0178, 0xc000ffff },                          /* TXCW */
+	{ 0x0410, 0x3fffffff },                          /* TIPG */
+	{ 0x2160, 0x8000fff8 },                          /* FCRTL */
+	{ 0x2168, 0xfff8 },                              /* FCRTH */
+	{ E1000_RDBAL, 0xfffffff0 }, { E1000_RDLEN, 0x000fff80 },
+	{ E1000_RDH, 0xffff },       { 0x2820, 0xffff }, /* RDTR */
+	{ 0x282c, 0xffff },                              /* RADV */
+	{ E1000_TDBAL, 0xfffffff0 }, { E1000_TDLEN, 0x000fff80 },
+	{ E1000_TDH, 0xffff },       { 0x3820, 0xffff }, /* TIDV */
+	{ 0x382c, 0xffff },                              /* TADV */
+};
+
+static uint32_t e1000_mask(uint64_t offset)
 {
-	return offset >= 0x4000 && offset < 0x4200;
+	if (offset >= E1000_RAL && offset < E1000_RAL + 16 * 8)
+		return offset & 4 ? 0x8003ffff : UINT32_MAX; /* RAH */
+	for (size_t i = 0; i < sizeof(e1000_masks) / sizeof(e1000_masks[0]);
+	     i++)
+		if (e1000_masks[i].offset == offset)
+			return e1000_masks[i].mask;
+	return UINT32_MAX;
 }
 
 static uint32_t e1000_read_reg(struct e1000 *e, uint64_t offset)
@@ -157,6 +183,8 @@ static uint32_t e1000_read_reg(struct e1000 *e, uint64_t offset)
 	for (size_t i = 0; i < E1000_SPECIAL; i++)
 		if (e1000_regs[i].offset == offset && e1000_regs[i].read)
 			return e1000_regs[i].read(e);
+	if (e1000_is_statistic(offset))
+		return e1000_read_statistic(e, offset);
 	return offset < sizeof(e->reg) ? e->reg[offset / 4] : 0;
 }
 
@@ -168,7 +196,7 @@ static void e1000_write_reg(struct e1000 *e, uint64_t offset, uint32_t value)
 			return;
 		}
 	if (offset < sizeof(e->reg) && !e1000_is_statistic(offset))
-		e->reg[offset / 4] = value;
+		e->reg[offset / 4] = value & e1000_mask(offset);
 }
 
 static uint64_t e1000_mem_read(void *dev, uint64_t offset, unsigned size)
@@ -345,6 +373,17 @@ static void e1000_free(struct dev *dev)
 	free(e);
 }
 
+/* It may be a bus master now: what waited goes. */
+static void e1000_config_written(struct pci_dev *pd, unsigned offset,
+				 unsigned size)
+{
+	struct e1000 *e =
+		(struct e1000 *)((char *)pd - offsetof(struct e1000, pci));
+
+	if (offset <= PCI_COMMAND && pci_is_master(pd))
+		net_kick(e->link);
+}
+
 static int e1000_attach(struct e1000 *e, struct pci_host *host, unsigned slot,
 			struct err *err)
 {
@@ -363,6 +402,7 @@ static int e1000_attach(struct e1000 *e, struct pci_host *host, unsigned slot,
 		    E1000_REGS_SIZE, &e1000_mem_ops, e);
 	pci_add_bar(&e->pci, E1000_BAR_IO, PCI_BAR_IO, false, E1000_IO_SIZE,
 		    &e1000_io_ops, e);
+	e->pci.config_written = e1000_config_written;
 	return pci_attach(host, &e->pci, slot, 0, err);
 }
 

@@ -8,7 +8,9 @@
  * INTx only, as the real one in a PCI slot.  Legacy and extended transmit
  * descriptors with checksum and TCP segmentation offload; legacy receive
  * descriptors; EEPROM by EERD and by its wires; one PHY that has a link.
- * Missing: wake on LAN, flow control, statistics, interrupt moderation.
+ * Statistics that can be other than zero; loopback, for self tests.
+ * Missing: wake on LAN, flow control, interrupt moderation by the card (the
+ * link gives frames in batches).
  *
  * Threads: registers from any vCPU; rings in the network's thread (net.h);
  * one mutex for both, held over no call of the network.

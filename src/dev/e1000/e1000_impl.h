@@ -1,6 +1,6 @@
 /*
- * e1000_impl.h - between e1000.c (registers), e1000_ring.c (descriptors) and
- * e1000_eeprom.c (EEPROM and PHY).
+ * e1000_impl.h - between e1000.c (registers), e1000_ring.c (descriptors),
+ * e1000_stats.c (counters) and e1000_eeprom.c (EEPROM and PHY).
  */
 #ifndef HOSTEL_DEV_E1000_E1000_IMPL_H
 #define HOSTEL_DEV_E1000_E1000_IMPL_H
@@ -37,22 +37,25 @@
 #define E1000_TDLEN  0x3808
 #define E1000_TDH    0x3810
 #define E1000_TDT    0x3818
+#define E1000_RNBC   0x40a0
 #define E1000_MTA    0x5200
 #define E1000_RAL    0x5400
 #define E1000_VFTA   0x5600
 
-#define E1000_CTRL_RST  (1u << 26)
-#define E1000_CTRL_VME  (1u << 30)
-#define E1000_CTRL_PHY  (1u << 31)
-#define E1000_RCTL_EN   (1u << 1)
-#define E1000_RCTL_UPE  (1u << 3)
-#define E1000_RCTL_MPE  (1u << 4)
-#define E1000_RCTL_LPE  (1u << 5)
-#define E1000_RCTL_BAM  (1u << 15)
-#define E1000_RCTL_VFE  (1u << 18)
-#define E1000_RCTL_BSEX (1u << 25)
-#define E1000_RCTL_CRC  (1u << 26)
-#define E1000_TCTL_EN   (1u << 1)
+#define E1000_PHY_LOOPBACK 0x4000 /* of its register 0 */
+#define E1000_CTRL_RST     (1u << 26)
+#define E1000_CTRL_VME     (1u << 30)
+#define E1000_CTRL_PHY     (1u << 31)
+#define E1000_RCTL_EN      (1u << 1)
+#define E1000_RCTL_UPE     (1u << 3)
+#define E1000_RCTL_MPE     (1u << 4)
+#define E1000_RCTL_LPE     (1u << 5)
+#define E1000_RCTL_LBM     (3u << 6)
+#define E1000_RCTL_BAM     (1u << 15)
+#define E1000_RCTL_VFE     (1u << 18)
+#define E1000_RCTL_BSEX    (1u << 25)
+#define E1000_RCTL_CRC     (1u << 26)
+#define E1000_TCTL_EN      (1u << 1)
 
 /* Interrupt causes (SDM 13.4.17). */
 #define E1000_TXDW 0x01
@@ -111,6 +114,15 @@ void e1000_interrupt(struct e1000 *e, uint32_t causes);
 /* --- e1000_ring.c --------------------------------------------------------- */
 
 extern const struct net_nic_ops e1000_nic;
+
+/* --- e1000_stats.c; with the lock held ------------------------------------ */
+
+void e1000_count_sent(struct e1000 *e, const uint8_t *frame, size_t len);
+void e1000_count_received(struct e1000 *e, const uint8_t *frame, size_t len);
+/* A frame found no descriptor. */
+void e1000_count_missed(struct e1000 *e);
+bool e1000_is_statistic(uint64_t offset);
+uint32_t e1000_read_statistic(struct e1000 *e, uint64_t offset);
 
 /* --- e1000_eeprom.c ------------------------------------------------------- */
 

@@ -190,6 +190,16 @@ static void tx_insert_tag(struct e1000 *e, struct net_hdr *hdr, uint16_t tag)
 		hdr->csum_start += 4;
 }
 
+/* Loopback, in the MAC or the PHY (SDM 13.4.22, 13.4.7.1). */
+static bool tx_comes_back(struct e1000 *e)
+{
+	return (*e1000_reg(e, E1000_RCTL) & E1000_RCTL_LBM) == E1000_RCTL_LBM ||
+	       e->phy[0] & E1000_PHY_LOOPBACK;
+}
+
+static int ring_receive(void *opaque, const struct net_hdr *hdr,
+			const uint8_t *frame, size_t len);
+
 /* The last descriptor of a frame.  With the lock held; gives it back once. */
 static void tx_send(struct e1000 *e, const struct ring_desc *d)
 {
@@ -201,11 +211,16 @@ static void tx_send(struct e1000 *e, const struct ring_desc *d)
 		tx_checksum_at(&hdr, css, cso);
 	if (cmd & TX_VLE)
 		tx_insert_tag(e, &hdr, (uint16_t)(d->rest >> 48));
-	if (e->tx_skip)
+	if (e->tx_skip || e->tx_len < ETH_HLEN_MIN)
 		return;
+	e1000_count_sent(e, e->tx_frame, e->tx_len);
+	bool back = tx_comes_back(e);
 	pthread_mutex_unlock(&e->lock);
 	/* tx_frame and tx_len are this thread's alone. */
-	net_send(e->link, &hdr, e->tx_frame, e->tx_len);
+	if (back)
+		ring_receive(e, &hdr, e->tx_frame, e->tx_len);
+	else
+		net_send(e->link, &hdr, e->tx_frame, e->tx_len);
 	pthread_mutex_lock(&e->lock);
 }
 
@@ -238,7 +253,8 @@ static bool tx_one(struct e1000 *e, uint32_t *causes)
 	struct ring_desc d;
 	bool ends;
 
-	if (!(*e1000_reg(e, E1000_TCTL) & E1000_TCTL_EN) || r.head == r.tail)
+	if (!(*e1000_reg(e, E1000_TCTL) & E1000_TCTL_EN) || r.head == r.tail ||
+	    !pci_is_master(&e->pci))
 		return false;
 	ring_read(e, &r, r.head, &d);
 	next = r.head + 1 == r.count ? 0 : r.head + 1;
@@ -269,6 +285,9 @@ static void ring_transmit(void *opaque)
 	pthread_mutex_lock(&e->lock);
 	while (n < RING_BUDGET && net_room(e->link) && tx_one(e, &causes))
 		n++;
+	if (e->rx_new) /* by loopback */
+		causes |= E1000_RXT0;
+	e->rx_new = false;
 	if (causes)
 		e1000_interrupt(e, causes);
 	pthread_mutex_unlock(&e->lock);
@@ -308,7 +327,8 @@ static bool rx_wants(struct e1000 *e, const uint8_t *frame, size_t len)
 	uint32_t rctl = *e1000_reg(e, E1000_RCTL);
 	struct packet_info i;
 
-	if (!(rctl & E1000_RCTL_EN) || !packet_parse(&p, &i))
+	if (!(rctl & E1000_RCTL_EN) || !pci_is_master(&e->pci) ||
+	    !packet_parse(&p, &i))
 		return false;
 	if (len > RING_MAX && !(rctl & E1000_RCTL_LPE))
 		return false;
@@ -404,6 +424,10 @@ static int ring_receive(void *opaque, const struct net_hdr *hdr,
 		rx_prepare(e, &f, frame, len);
 		rc = rx_fill(e, &f);
 		e->rx_new |= rc == 0;
+		if (rc == 0)
+			e1000_count_received(e, frame, len);
+		else
+			e1000_count_missed(e);
 	}
 	pthread_mutex_unlock(&e->lock);
 	return rc;
