@@ -1,19 +1,16 @@
 /*
  * pc.c - the board: names every device, in the order of creation, and wires
- * them.  pc_build() is the list.
+ * them.  pc_build() is the list; pc_plug.c has those that are plugged in.
  */
 #include "machine/pc.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cpu/x86/lapic.h"
-#include "dev/e1000/e1000.h"
 #include "dev/pc/acpi_pm.h"
 #include "dev/pc/debug.h"
 #include "dev/pc/fw_cfg.h"
@@ -30,34 +27,22 @@
 #include "dev/pci/hotplug.h"
 #include "dev/pci/lpc.h"
 #include "dev/vga/vga.h"
-#include "dev/virtio/balloon.h"
-#include "dev/virtio/blk.h"
 #include "dev/virtio/console.h"
-#include "dev/virtio/p9.h"
-#include "dev/virtio/rng.h"
-#include "dev/virtio/virtio_net.h"
-#include "dev/virtio/vsock.h"
 #include "machine/acpi.h"
 #include "machine/bootorder.h"
-#include "machine/config_list.h"
 #include "machine/disks.h"
 #include "machine/e820.h"
 #include "machine/firmware.h"
 #include "machine/fw_items.h"
-#include "machine/nics.h"
 #include "machine/pc_impl.h"
 #include "machine/run.h"
-#include "machine/sata.h"
 #include "machine/vm.h"
 
 #define PC_COM1_BASE     0x3f8
 #define PC_FLUSH_WAIT_MS 1000
 /* Slot 0 is the host bridge, 1 is kept for a display, 31 the ISA bridge. */
-#define PC_SLOT_VGA     1
-#define PC_SLOT_CONSOLE (PCI_HOTPLUG_END - 1)
-#define PC_SLOT_VSOCK   (PCI_HOTPLUG_END - 2)
-#define PC_DISK_QUEUES  4
-#define PC_ECAM_LOWEST  0x80000000ull
+#define PC_SLOT_VGA    1
+#define PC_ECAM_LOWEST 0x80000000ull
 
 /* --- What devices ask of the board ---------------------------------------- */
 
@@ -228,362 +213,6 @@ static int pc_display(struct vm *vm, struct pc *pc, struct err *err)
 			       "none",
 			       which);
 	return vga_new(&pc->vga, &vm->env, pc->pci, PC_SLOT_VGA, err);
-}
-
-/* --- What is plugged into the PCI bus ------------------------------------- */
-
-/* Puts a device at the end of a list, which is in creation order. */
-static void pc_add(struct dev **list, void *device)
-{
-	if (!device)
-		return;
-	while (*list)
-		list = &(*list)->next;
-	*list = DEV(device);
-}
-
-/*
- * The slot that is asked for, or (0) the lowest that is free: in the order of
- * the list in pc_build().
- */
-static int pc_take_slot(struct pc *pc, uint64_t wanted, struct err *err)
-{
-	unsigned slot = wanted ? (unsigned)wanted : PCI_HOTPLUG_FIRST;
-
-	if (wanted && (wanted < PCI_HOTPLUG_FIRST || wanted >= PCI_HOTPLUG_END))
-		return err_set(err, EINVAL,
-			       "slot %llu is not one for this: take %u to %u",
-			       (unsigned long long)wanted, PCI_HOTPLUG_FIRST,
-			       PCI_HOTPLUG_END - 1);
-	while (!wanted && slot < PCI_HOTPLUG_END && pc->slot[slot].dev)
-		slot++;
-	if (slot == PCI_HOTPLUG_END)
-		return err_set(err, ENOSPC,
-			       "more devices than the PCI bus has slots: "
-			       "at most %u",
-			       PCI_HOTPLUG_END - PCI_HOTPLUG_FIRST);
-	if (pc->slot[slot].dev)
-		return err_set(err, EEXIST, "slot %u is taken by %s", slot,
-			       pc->slot[slot].dev->name);
-	return (int)slot;
-}
-
-/*
- * Takes vd over, also on failure.  The instance is the slot, so that a state
- * is found again whatever was plugged in and out.  Returns the slot.
- */
-static int pc_plug_virtio(struct pc *pc, struct virtio_dev *vd, uint64_t wanted,
-			  struct err *err)
-{
-	int slot = pc_take_slot(pc, wanted, err);
-	struct virtio_pci *v;
-	int ret;
-
-	if (slot < 0) {
-		vd->ops->free(vd);
-		return slot;
-	}
-	vd->instance = (unsigned)slot;
-	ret = virtio_pci_new(&v, pc->pci, (unsigned)slot, vd, err);
-	if (ret < 0)
-		return ret;
-	pc->slot[slot].dev = DEV(v);
-	pc->slot[slot].vd = vd;
-	pc_add(&pc->plugged, v);
-	return slot;
-}
-
-/*
- * The same for one that is on no bus; it stays.  Instances are behind those
- * of slots.  Returns 0.
- */
-static int pc_place_virtio(struct vm *vm, struct pc *pc, struct virtio_dev *vd,
-			   struct err *err)
-{
-	static_assert(ACPI_VIRTIO_GSI == 16 + 4, "PIRQ E is pin 20");
-	unsigned n = pc->mmio_count;
-	struct virtio_mmio *v;
-	int ret;
-
-	if (n == ACPI_VIRTIO_MAX) {
-		vd->ops->free(vd);
-		return err_set(err, ENOSPC,
-			       "at most %u disks can have bus=mmio",
-			       ACPI_VIRTIO_MAX);
-	}
-	vd->instance = PCI_SLOTS + n;
-	ret = virtio_mmio_new(&v, &vm->env,
-			      ACPI_VIRTIO_BASE + n * ACPI_VIRTIO_STEP,
-			      irqs_pirq(pc->irqs, 4 + n), vd, err);
-	if (ret < 0)
-		return ret;
-	pc->mmio_count++;
-	pc_add(&pc->plugged, v);
-	return 0;
-}
-
-static int pc_rng(struct vm *vm, struct pc *pc, struct err *err)
-{
-	struct virtio_dev *vd;
-	int ret = virtio_rng_new(&vd, &vm->env, err);
-
-	if (ret == 0)
-		ret = pc_plug_virtio(pc, vd, 0, err);
-	return ret < 0 ? ret : 0;
-}
-
-static int pc_new_balloon(struct vm *vm, struct pc *pc, struct err *err)
-{
-	int ret = virtio_balloon_new(&pc->balloon, &vm->env, err);
-
-	if (ret == 0)
-		ret = pc_plug_virtio(pc, pc->balloon, 0, err);
-	return ret < 0 ? ret : 0;
-}
-
-/* What a terminal has if nobody says otherwise. */
-static int pc_console(struct vm *vm, struct pc *pc, struct err *err)
-{
-	struct virtio_console_config config = {
-		.in_fd = vm->console_in,
-		.out_fd = vm->console_out,
-		.columns = 80,
-		.rows = 24,
-	};
-	struct virtio_dev *vd;
-	int ret;
-
-	if (vm->config.console != VM_CONSOLE_VIRTIO)
-		return 0;
-	ret = virtio_console_new(&vd, &vm->env, &config, err);
-	if (ret == 0)
-		ret = pc_plug_virtio(pc, vd, PC_SLOT_CONSOLE, err);
-	if (ret < 0)
-		return ret;
-	pc->console = vd;
-	return 0;
-}
-
-/* As many queues as vCPUs may use at once; more cost memory only. */
-static unsigned pc_disk_queues(const struct vm *vm, const struct vm_disk *disk)
-{
-	uint64_t n = disk->queues ? disk->queues : vm->xm.cpu_count;
-	uint64_t max = disk->queues ? VIRTIO_BLK_QUEUES_MAX : PC_DISK_QUEUES;
-
-	return (unsigned)(n < max ? n : max);
-}
-
-static unsigned pc_retry_disk(void *device)
-{
-	return virtio_blk_retry(device);
-}
-
-static void pc_stat_disk(void *device, struct block_queue_stats *out)
-{
-	virtio_blk_stats(device, out);
-}
-
-int pc_disk(struct vm *vm, struct pc *pc, struct vm_disk *disk, struct err *err)
-{
-	struct disks_entry *entry = disks_add(&pc->disks, disk);
-	struct virtio_blk_config config = {
-		.queues = pc_disk_queues(vm, disk),
-	};
-	char serial[32];
-	struct virtio_dev *vd;
-	int ret;
-
-	if (!entry)
-		return err_set(err, ENOSPC, "too many disks");
-	config.full = disks_full_hook(entry);
-	ret = disks_open(&config.disk, disk, err);
-	if (ret < 0)
-		return ret;
-	snprintf(serial, sizeof(serial), "hostel-disk%u", pc->next_serial++);
-	config.serial = serial;
-	ret = virtio_blk_new(&vd, &vm->env, &config, err);
-	if (ret < 0)
-		return ret;
-	if (disk->packed)
-		vd->offered |= VIRTIO_F_RING_PACKED;
-	entry->retry = pc_retry_disk;
-	entry->stats = pc_stat_disk;
-	entry->device = vd;
-	ret = disks_on_bus(disk, "mmio")
-		      ? pc_place_virtio(vm, pc, vd, err)
-		      : pc_plug_virtio(pc, vd, disk->slot, err);
-	if (ret < 0) {
-		disks_remove(&pc->disks, vd);
-		return ret;
-	}
-	disk->slot = (unsigned)ret;
-	return ret;
-}
-
-static int pc_disks(struct vm *vm, struct pc *pc, struct err *err)
-{
-	int ret = disks_init(&pc->disks, vm, err);
-
-	for (unsigned i = 0; i < vm->config.disk_count && ret >= 0; i++) {
-		ret = 0;
-		if (!disks_on_bus(&vm->config.disks[i], "ahci"))
-			ret = pc_disk(vm, pc, &vm->config.disks[i], err);
-		if (ret > 0)
-			bootorder_virtio_disk(&pc->boot, (unsigned)ret);
-	}
-	return ret < 0 ? ret : 0;
-}
-
-/* Returns the slot. */
-static int pc_virtio_nic(struct vm *vm, struct pc *pc, struct nics_card *card,
-			 const struct vm_net *net, struct err *err)
-{
-	struct virtio_net_config config = { .pairs = card->pairs };
-	struct virtio_dev *vd;
-	int ret;
-
-	memcpy(config.mac, card->mac, NET_MAC_LEN);
-	ret = virtio_net_new(&vd, &vm->env, &config, card->link, err);
-	if (ret < 0)
-		return ret;
-	if (net && net->packed)
-		vd->offered |= VIRTIO_F_RING_PACKED;
-	return pc_plug_virtio(pc, vd, net ? net->slot : 0, err);
-}
-
-/* Returns the slot. */
-static int pc_e1000(struct vm *vm, struct pc *pc, struct nics_card *card,
-		    uint64_t wanted, struct err *err)
-{
-	int slot = pc_take_slot(pc, wanted, err), ret;
-	struct e1000_config config = { .slot = (unsigned)slot,
-				       .instance = (unsigned)slot };
-	struct e1000 *e;
-
-	if (slot < 0) {
-		net_close(card->link);
-		return slot;
-	}
-	memcpy(config.mac, card->mac, NET_MAC_LEN);
-	ret = e1000_new(&e, &vm->env, pc->pci, &config, card->link, err);
-	if (ret < 0)
-		return ret;
-	pc->slot[slot].dev = DEV(e);
-	pc_add(&pc->plugged, e);
-	return slot;
-}
-
-int pc_nic(struct vm *vm, struct pc *pc, unsigned i, struct err *err)
-{
-	bool listed = i < vm->config.net_count; /* else -p alone asks for it */
-	struct vm_net *net = listed ? &vm->config.nets[i] : NULL;
-	struct nics_card card;
-	int ret = nics_open(&card, &vm->config, i, err);
-
-	if (ret == 0)
-		ret = strcmp(card.nic, "e1000")
-			      ? pc_virtio_nic(vm, pc, &card, net, err)
-			      : pc_e1000(vm, pc, &card,
-					 net ? net->slot : 0, err);
-	if (ret > 0 && net)
-		net->slot = (unsigned)ret;
-	return ret;
-}
-
-static int pc_nics(struct vm *vm, struct pc *pc, struct err *err)
-{
-	int ret = nics_check(&vm->config, err);
-
-	for (unsigned i = 0; i < nics_count(&vm->config) && ret >= 0; i++) {
-		ret = pc_nic(vm, pc, i, err);
-		if (ret > 0)
-			bootorder_nic(&pc->boot, (unsigned)ret);
-	}
-	return ret < 0 ? ret : 0;
-}
-
-/* Ports go in the order that sata.h has. */
-static void pc_sata_order(const struct vm_config *c, struct bootorder *boot)
-{
-	unsigned port = 0;
-
-	for (unsigned i = 0; i < c->disk_count; i++)
-		if (disks_on_bus(&c->disks[i], "ahci"))
-			bootorder_ahci(boot, BOOTORDER_DISK, AHCI_SLOT,
-				       AHCI_FUNC, port++);
-	if (c->cdrom)
-		bootorder_ahci(boot, BOOTORDER_CDROM, AHCI_SLOT, AHCI_FUNC,
-			       port);
-}
-
-static int pc_sata(struct vm *vm, struct pc *pc, struct err *err)
-{
-	struct ahci *ahci = NULL;
-	int ret = sata_new(&ahci, vm, pc->pci, &pc->disks, &pc->boot, err);
-
-	pc_add(&pc->plugged, ahci);
-	pc_sata_order(&vm->config, &pc->boot);
-	return ret;
-}
-
-/* -v HOSTDIR:TAG[:ro] */
-static int pc_volume(struct vm *vm, struct pc *pc, const char *volume,
-		     struct err *err)
-{
-	char *dir = strdup(volume), *colon;
-	struct virtio_dev *vd;
-	bool readonly = false;
-	int ret;
-
-	if (!dir)
-		return err_set(err, ENOMEM, "out of memory");
-	colon = strrchr(dir, ':');
-	if (colon && !strcmp(colon, ":ro")) {
-		readonly = true;
-		*colon = '\0';
-		colon = strrchr(dir, ':');
-	}
-	if (!colon || colon == dir) {
-		free(dir);
-		return err_set(err, EINVAL,
-			       "-v %s: give HOSTDIR:TAG, or HOSTDIR:TAG:ro",
-			       volume);
-	}
-	*colon = '\0';
-	ret = virtio_9p_new(&vd, &vm->env, dir, colon + 1, readonly, err);
-	free(dir);
-	if (ret == 0)
-		ret = pc_plug_virtio(pc, vd, 0, err);
-	return ret < 0 ? ret : 0;
-}
-
-static int pc_volumes(struct vm *vm, struct pc *pc, struct err *err)
-{
-	int ret = 0;
-
-	for (unsigned i = 0; i < vm->config.volume_count && ret == 0; i++)
-		ret = pc_volume(vm, pc, vm->config.volumes[i], err);
-	return ret;
-}
-
-static int pc_vsock(struct vm *vm, struct pc *pc, struct err *err)
-{
-	const struct vm_vsock *c = vm->config.vsocks;
-	struct virtio_dev *vd;
-	int ret;
-
-	if (!vm->config.vsock_count)
-		return 0;
-	ret = virtio_vsock_new(&vd, &vm->env, c->cid ? c->cid : VSOCK_CID_DEFAULT,
-			       c->path, err);
-	if (ret < 0) {
-		err_prefix(err, "--vsock");
-		return ret;
-	}
-	if (c->packed)
-		vd->offered |= VIRTIO_F_RING_PACKED;
-	ret = pc_plug_virtio(pc, vd, PC_SLOT_VSOCK, err);
-	return ret < 0 ? ret : 0;
 }
 
 /* --- The list ------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /*
- * pc_impl.h - the board from inside: for pc.c and pc_hotplug.c.
+ * pc_impl.h - the board from inside: for pc.c, pc_plug.c and pc_hotplug.c.
  */
 #ifndef HOSTEL_MACHINE_PC_IMPL_H
 #define HOSTEL_MACHINE_PC_IMPL_H
@@ -56,7 +56,20 @@ struct pc {
 int pc_disk(struct vm *vm, struct pc *pc, struct vm_disk *disk,
 	    struct err *err);
 int pc_nic(struct vm *vm, struct pc *pc, unsigned i, struct err *err);
-/* The registers by which a guest hears of it. */
+/* The registers by which a guest hears of it: pc_hotplug.c */
 int pc_hotplug(struct vm *vm, struct pc *pc, struct err *err);
+
+/* --- pc_plug.c: all that the description asks for, in this order ---------- */
+
+int pc_rng(struct vm *vm, struct pc *pc, struct err *err);
+int pc_new_balloon(struct vm *vm, struct pc *pc, struct err *err);
+int pc_console(struct vm *vm, struct pc *pc, struct err *err);
+int pc_disks(struct vm *vm, struct pc *pc, struct err *err);
+int pc_nics(struct vm *vm, struct pc *pc, struct err *err);
+int pc_sata(struct vm *vm, struct pc *pc, struct err *err);
+int pc_volumes(struct vm *vm, struct pc *pc, struct err *err);
+int pc_vsock(struct vm *vm, struct pc *pc, struct err *err);
+/* Puts a device (or none) at the end of a list. */
+void pc_add(struct dev **list, void *device);
 
 #endif
