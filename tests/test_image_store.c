@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "block/block.h"
 #include "image/fetch.h"
 #include "image/home.h"
 #include "image/import.h"
@@ -383,6 +384,145 @@ static void raw_images_have_a_boot_sector(void **state)
 	assert_string_equal(image.format, "raw");
 }
 
+/* --- Packed ones ---------------------------------------------------------- */
+
+#define PACKED_SIZE (1 << 20)
+
+/* A disk of which most is zero, packed in memory as a filter and a format do.
+ */
+static void put_packed(struct bench *b, const char *name, const char *filter,
+		       const char *tar_name, char path[PATH_MAX])
+{
+	uint8_t *disk = calloc(1, PACKED_SIZE);
+	struct archive *a = archive_write_new();
+	struct archive_entry *e = archive_entry_new();
+
+	disk[510] = 0x55;
+	disk[511] = 0xaa;
+	srand(1);
+	for (size_t i = 0; i < PACKED_SIZE / 4; i++)
+		disk[PACKED_SIZE / 2 + i] = (uint8_t)rand();
+	memcpy(disk + PACKED_SIZE / 2 - 3, "middle", 6);
+	home_path(path, NULL, "%s/%s", b->dir, name);
+	if (filter)
+		assert_int_equal(archive_write_add_filter_by_name(a, filter),
+				 0);
+	assert_int_equal(tar_name ? archive_write_set_format_ustar(a)
+				  : archive_write_set_format_raw(a),
+			 0);
+	assert_int_equal(archive_write_open_filename(a, path), 0);
+	archive_entry_set_pathname(e, tar_name ? tar_name : "x");
+	archive_entry_set_filetype(e, AE_IFREG);
+	archive_entry_set_perm(e, 0644);
+	archive_entry_set_size(e, PACKED_SIZE);
+	assert_int_equal(archive_write_header(a, e), 0);
+	assert_int_equal(archive_write_data(a, disk, PACKED_SIZE), PACKED_SIZE);
+	archive_entry_free(e);
+	assert_int_equal(archive_write_free(a), 0);
+	free(disk);
+}
+
+static int take(struct bench *b, const char *path, struct image *image,
+		struct err *err)
+{
+	char dir[PATH_MAX], out[PATH_MAX];
+	int rc;
+
+	assert_int_equal(store_temp(b->s, dir, err), 0);
+	rc = import_take(path, false, dir, out, image, &b->quiet, err);
+	if (!rc && !strcmp(image->format, "raw")) {
+		char text[7] = "";
+		int fd = open(out, O_RDONLY);
+
+		assert_int_equal(pread(fd, text, 6, PACKED_SIZE / 2 - 3), 6);
+		assert_string_equal(text, "middle");
+		close(fd);
+	}
+	store_drop_temp(b->s);
+	return rc;
+}
+
+static void packed_images_are_unpacked(void **state)
+{
+	static const struct {
+		const char *filter, *tar_name;
+	} ways[] = {
+		{ "gzip", NULL },
+		{ "bzip2", NULL },
+		{ "xz", NULL },
+		{ "zstd", NULL },
+		{ "lz4", NULL },
+		{ NULL, "a.raw" },
+		{ "gzip", "../../x/a.img" },
+	};
+	struct bench *b = *state;
+	char path[PATH_MAX];
+	struct err err = { "" };
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		struct image image = { .format = "" };
+
+		put_packed(b, "packed", ways[i].filter, ways[i].tar_name, path);
+		if (take(b, path, &image, &err))
+			fail_msg("%zu: %s", i, err.msg);
+		assert_string_equal(image.format, "raw");
+		assert_int_equal(image.disk_size, PACKED_SIZE);
+	}
+}
+
+static void packed_images_that_are_cut_off_are_refused(void **state)
+{
+	static const char *const filters[] = { "gzip", "bzip2", "xz", "zstd",
+					       "lz4" };
+	struct bench *b = *state;
+	struct image image = { .format = "" };
+	char path[PATH_MAX];
+	struct stat st;
+	struct err err;
+
+	for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++) {
+		put_packed(b, "packed", filters[i], NULL, path);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(truncate(path, st.st_size / 2), 0);
+		assert_int_equal(take(b, path, &image, &err), -EBADMSG);
+		assert_non_null(strstr(err.msg, "packed"));
+	}
+}
+
+static void an_archive_without_a_disk_is_refused(void **state)
+{
+	struct bench *b = *state;
+	struct image image = { .format = "" };
+	char path[PATH_MAX];
+	struct err err;
+
+	put_packed(b, "packed", "xz", "README", path);
+	assert_int_equal(take(b, path, &image, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, ".qcow2"));
+}
+
+static void vmdk_images_become_qcow2(void **state)
+{
+	static const char *const variants[] = { "sparse", "stream", "flat" };
+	struct bench *b = *state;
+	char path[PATH_MAX];
+	struct err err = { "" };
+
+	for (size_t i = 0; i < 3; i++) {
+		struct block_create how = { .path = path,
+					    .format = "vmdk",
+					    .variant = variants[i],
+					    .size = PACKED_SIZE };
+		struct image image = { .format = "" };
+
+		home_path(path, NULL, "%s/%zu.vmdk", b->dir, i);
+		if (block_create(&how, &err) || take(b, path, &image, &err))
+			fail_msg("%s: %s", variants[i], err.msg);
+		assert_string_equal(image.format, "qcow2");
+		assert_int_equal(image.disk_size, PACKED_SIZE);
+	}
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -401,6 +541,10 @@ int main(void)
 		T(sums_are_found_by_whole_names),
 		T(images_that_name_other_files_are_refused),
 		T(raw_images_have_a_boot_sector),
+		T(packed_images_are_unpacked),
+		T(packed_images_that_are_cut_off_are_refused),
+		T(an_archive_without_a_disk_is_refused),
+		T(vmdk_images_become_qcow2),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

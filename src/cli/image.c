@@ -1,4 +1,5 @@
 /* hostel image: the store of images, by verbs of its own. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,24 +214,27 @@ static void image_name_of(const char *path, char out[STORE_NAME_MAX + 1])
 	char *dot;
 
 	snprintf(out, STORE_NAME_MAX + 1, "%s", slash ? slash + 1 : path);
-	dot = strrchr(out, '.');
-	if (dot && dot > out)
-		*dot = '\0';
+	/* "disk.raw.xz" has two, "ubuntu-24.04" none. */
+	for (int i = 0; i < 2; i++) {
+		dot = strrchr(out, '.');
+		if (dot && dot > out && isalpha((unsigned char)dot[1]))
+			*dot = '\0';
+	}
 }
 
 int image_pull(struct store *s, const struct fetch *f, const char *name,
 	       struct progress *p, struct err *err)
 {
 	struct image image = { .format = "" };
-	char dir[PATH_MAX], file[PATH_MAX];
+	char dir[PATH_MAX], got[PATH_MAX], file[PATH_MAX];
 	int rc = store_temp(s, dir, err);
 
 	if (!rc)
-		rc = home_path(file, err, "%s/image", dir);
+		rc = home_path(got, err, "%s/image", dir);
 	if (!rc)
-		rc = fetch_image(f, dir, file, p, err);
+		rc = fetch_image(f, dir, got, p, err);
 	if (!rc)
-		rc = import_probe(file, &image, err);
+		rc = import_take(got, true, dir, file, &image, p, err);
 	snprintf(image.name, sizeof(image.name), "%s", name);
 	snprintf(image.source, sizeof(image.source), "%s", f->url);
 	if (!strncmp(name, "debian", 6))
@@ -270,26 +274,20 @@ static int image_do_import(struct image_call *c, struct err *err)
 	struct image image = { .format = "" };
 	char dir[PATH_MAX], file[PATH_MAX], own[STORE_NAME_MAX + 1];
 	const char *user = image_opt(c, "user");
-	int rc = import_probe(from, &image, err);
+	int rc = 0;
 
 	image_name_of(from, own);
 	snprintf(image.name, sizeof(image.name), "%s", name ? name : own);
 	snprintf(image.source, sizeof(image.source), "%s", from);
 	snprintf(image.user, sizeof(image.user), "%s", user ? user : "");
-	if (!rc && !store_name_ok(image.name))
+	if (!store_name_ok(image.name))
 		rc = err_set(err, EINVAL, "'%.64s' is no name for an image",
 			     image.name);
 	if (!rc)
 		rc = store_temp(c->store, dir, err);
 	if (!rc)
-		rc = home_path(file, err, "%s/image", dir);
-	if (!rc) {
-		progress_step(&c->progress, "Copying %.80s", from);
-		rc = import_copy(from, file, &c->progress, err);
-	}
-	/* Again: what was looked at is now what is kept. */
-	if (!rc)
-		rc = import_probe(file, &image, err);
+		rc = import_take(from, false, dir, file, &image, &c->progress,
+				 err);
 	if (!rc)
 		rc = store_add(c->store, &image, file, &c->progress, err);
 	store_drop_temp(c->store);
@@ -375,7 +373,8 @@ static const struct image_verb image_verbs[] = {
 	  image_build_opts, 1, 1, image_do_build },
 	{ "pull", "NAME|URL", "download one, checked by its checksum",
 	  image_pull_opts, 1, 1, image_do_pull },
-	{ "import", "FILE [NAME]", "take a raw or qcow2 disk into the store",
+	{ "import", "FILE [NAME]",
+	  "take a disk into the store, also packed (xz, gz, zst, tar)",
 	  image_import_opts, 1, 2, image_do_import },
 	{ "list", "", "list what is in the store", image_no_opts, 0, 0,
 	  image_do_list },

@@ -33,6 +33,10 @@
 #define BUILD_BOOT_CODE 440 /* of the MBR, before the disk's signature */
 #define BUILD_CORE_MAX  (BUILD_ESP_AT - BUILD_CORE_AT)
 
+/* Of an MBR: four entries. */
+#define BUILD_PART_TABLE     446
+#define BUILD_PART_TABLE_LEN 64
+
 /*
  * Fields of GRUB's images (grub-core/boot/i386/pc/boot.S and diskboot.S):
  * where the boot sector finds the core image, what it does with a drive
@@ -173,6 +177,18 @@ static int build_load(const struct build_parts *p, const char *name,
 	return 0;
 }
 
+/*
+ * mformat leaves what looks like a partition table in the ESP's first sector,
+ * and grub-probe complains of it at each update-grub.
+ */
+static int build_clean_esp(int fd)
+{
+	static const uint8_t none[BUILD_PART_TABLE_LEN];
+	off_t at = (off_t)BUILD_ESP_AT + BUILD_PART_TABLE;
+
+	return pwrite(fd, none, sizeof(none), at) == sizeof(none) ? 0 : -EIO;
+}
+
 static int build_grub_write(int fd, uint8_t *boot, uint8_t *core, size_t len)
 {
 	const uint64_t sector = BUILD_CORE_AT / GPT_SECTOR;
@@ -204,6 +220,8 @@ static int build_grub(const struct build_parts *p, const char *out,
 		fd = open(out, O_RDWR | O_CLOEXEC);
 		rc = fd < 0 ? -errno
 			    : build_grub_write(fd, boot, core, core_len);
+		if (!rc)
+			rc = build_clean_esp(fd);
 		if (rc)
 			err_set(err, -rc, "cannot write %s: %s", out,
 				strerror(-rc));

@@ -1,13 +1,24 @@
+/*
+ * import.c - see import.h.
+ *
+ *	packed? ──> dir/unpacked ──> vmdk? ──> dir/converted ──┐
+ *	     └──────────────────────────┴──> dir/copied ───────┴─> probed
+ */
 #include "image/import.h"
 
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "block/copy.h"
+#include "image/home.h"
+#include "image/unpack.h"
 
 #define IMPORT_CHUNK (8u << 20)
 #define IMPORT_HEAD  512
@@ -57,8 +68,8 @@ static int import_raw(const uint8_t *head, const char *path,
 {
 	if (head[510] != 0x55 || head[511] != 0xaa)
 		return err_set(err, EINVAL,
-			       "%s is neither qcow2 nor a raw disk with a boot "
-			       "sector; convert it first (hostel disk convert)",
+			       "%s is neither qcow2 nor vmdk, nor a raw disk "
+			       "with a boot sector",
 			       path);
 	if (image->file_size % IMPORT_HEAD)
 		return err_set(err, EINVAL,
@@ -162,4 +173,115 @@ int import_copy(const char *from, const char *to, struct progress *progress,
 		return err_set(err, -rc, "cannot copy %s to %s: %s", from, to,
 			       strerror(-rc));
 	return 0;
+}
+
+/* --- All of it ------------------------------------------------------------ */
+
+/*
+ * VMDK 1.1: a sparse extent with its descriptor inside, or a descriptor that
+ * names files, which are opened in its own directory only (block/vmdk.c).
+ */
+static bool import_is_vmdk(const char *path)
+{
+	char head[21] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
+	bool is = n == sizeof(head) &&
+		  (!memcmp(head, "KDMV", 4) ||
+		   !memcmp(head, "# Disk DescriptorFile", sizeof(head)));
+
+	if (fd >= 0)
+		close(fd);
+	return is;
+}
+
+static int import_progress(void *opaque, uint64_t done, uint64_t total)
+{
+	progress_bytes(opaque, done, total);
+	return 0;
+}
+
+/*
+ * no_backing: a parent's name is never followed; a child is refused.  One
+ * worker: the same disk always becomes the same file, with one checksum.
+ */
+static int import_convert(const char *from, const char *to,
+			  struct progress *progress, struct err *err)
+{
+	struct block_open source = { .path = from,
+				     .format = "vmdk",
+				     .readonly = true,
+				     .no_backing = true };
+	struct block_open target = { .path = to, .format = "qcow2" };
+	struct block_create how = { .path = to, .format = "qcow2" };
+	struct block_copy copy = { .workers = 1,
+				   .progress = import_progress,
+				   .opaque = progress };
+	struct block_info info = { 0 };
+	struct block *a, *b = NULL;
+	int rc = block_open(&a, &source, err);
+
+	if (rc)
+		return rc;
+	if (!block_get_info(a, &info) && info.backing)
+		rc = err_set(err, EINVAL,
+			     "%s is an overlay of another image; merge them "
+			     "first (hostel disk convert)",
+			     from);
+	how.size = a->size;
+	if (!rc)
+		rc = block_create(&how, err);
+	if (!rc)
+		rc = block_open(&b, &target, err);
+	if (!rc)
+		rc = copy_disk(a, b, &copy, err);
+	free(info.backing);
+	free(info.backing_format);
+	block_close(b);
+	block_close(a);
+	return rc;
+}
+
+/* One step: *path becomes what it made; what was ours before goes. */
+static int import_step(const char *dir, const char *name, const char *says,
+		       int (*fn)(const char *from, const char *to,
+				 struct progress *progress, struct err *err),
+		       char path[PATH_MAX], bool *own,
+		       struct progress *progress, struct err *err)
+{
+	char to[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	int rc = home_path(to, err, "%s/%s", dir, name);
+
+	if (rc)
+		return rc;
+	progress_step(progress, "%s %.80s", says, slash ? slash + 1 : path);
+	rc = fn(path, to, progress, err);
+	if (!rc && *own)
+		unlink(path);
+	*own = true;
+	return rc ? rc : home_path(path, err, "%s", to);
+}
+
+int import_take(const char *path, bool own, const char *dir, char out[PATH_MAX],
+		struct image *image, struct progress *progress, struct err *err)
+{
+	int rc = home_path(out, err, "%s", path);
+
+	if (!rc && unpack_is_packed(out))
+		rc = import_step(dir, "unpacked", "Unpacking", unpack_disk, out,
+				 &own, progress, err);
+	if (!rc && import_is_vmdk(out))
+		rc = import_step(dir, "converted", "Converting", import_convert,
+				 out, &own, progress, err);
+	/* Before hours of copying, and again: of what is kept. */
+	if (!rc)
+		rc = import_probe(out, image, err);
+	if (!rc && !own) {
+		rc = import_step(dir, "copied", "Copying", import_copy, out,
+				 &own, progress, err);
+		if (!rc)
+			rc = import_probe(out, image, err);
+	}
+	return rc;
 }

@@ -4,6 +4,9 @@
 #ifndef HOSTEL_IMAGE_IMPORT_H
 #define HOSTEL_IMAGE_IMPORT_H
 
+#include <limits.h>
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "image/progress.h"
 #include "image/store.h"
@@ -17,6 +20,15 @@ int import_probe(const char *path, struct image *image, struct err *err);
 
 /* Copies a file, holes kept; shares its blocks where the host can. */
 int import_copy(const char *from, const char *to, struct progress *progress,
+		struct err *err);
+
+/*
+ * All of it: makes of `path` (raw, qcow2, vmdk; packed: unpack.h) a disk in
+ * `dir`, a directory of our own, whose name is left in `out`, and what it is
+ * in *image.  own: path is ours, and may be renamed or removed.
+ */
+int import_take(const char *path, bool own, const char *dir, char out[PATH_MAX],
+		struct image *image, struct progress *progress,
 		struct err *err);
 
 #endif
