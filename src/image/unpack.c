@@ -93,7 +93,7 @@ static int unpack_find(struct archive *a, const char *path, struct err *err)
 			       "%s: no file in it is named as a disk image is "
 			       "(.raw, .img, .qcow2, .vmdk)",
 			       path);
-	return err_set(err, EINVAL, "%s cannot be unpacked: %s", path,
+	return err_set(err, EBADMSG, "%s is damaged or cut off: %s", path,
 		       archive_error_string(a));
 }
 
