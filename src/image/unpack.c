@@ -44,12 +44,16 @@ bool unpack_is_packed(const char *path)
 	return false;
 }
 
-static struct archive *unpack_open(const char *path)
+static int unpack_damaged(struct archive *a, const char *path, struct err *err)
 {
-	struct archive *a = archive_read_new();
+	const char *why = archive_error_string(a);
 
-	if (!a)
-		return NULL;
+	return err_set(err, EBADMSG, "%s is damaged or cut off: %s", path,
+		       why ? why : "it cannot be unpacked");
+}
+
+static int unpack_open(struct archive *a, const char *path, struct err *err)
+{
 	/* By name: "all" would start programs for some. */
 	archive_read_support_filter_gzip(a);
 	archive_read_support_filter_bzip2(a);
@@ -58,10 +62,9 @@ static struct archive *unpack_open(const char *path)
 	archive_read_support_filter_lz4(a);
 	archive_read_support_format_tar(a);
 	archive_read_support_format_raw(a);
-	if (archive_read_open_filename(a, path, UNPACK_BLOCK) == ARCHIVE_OK)
-		return a;
-	archive_read_free(a);
-	return NULL;
+	return archive_read_open_filename(a, path, UNPACK_BLOCK) == ARCHIVE_OK
+		       ? 0
+		       : unpack_damaged(a, path, err);
 }
 
 static bool unpack_is_disk(const char *name)
@@ -93,8 +96,7 @@ static int unpack_find(struct archive *a, const char *path, struct err *err)
 			       "%s: no file in it is named as a disk image is "
 			       "(.raw, .img, .qcow2, .vmdk)",
 			       path);
-	return err_set(err, EBADMSG, "%s is damaged or cut off: %s", path,
-		       archive_error_string(a));
+	return unpack_damaged(a, path, err);
 }
 
 static bool unpack_is_zero(const uint8_t *p, size_t len)
@@ -160,8 +162,7 @@ static int unpack_to(struct archive *a, const char *path, const char *to,
 	rc = unpack_data(a, fd, (uint64_t)st.st_size, progress);
 	close(fd);
 	if (rc == -EBADMSG)
-		return err_set(err, EBADMSG, "%s is damaged or cut off: %s",
-			       path, archive_error_string(a));
+		return unpack_damaged(a, path, err);
 	return rc ? err_set(err, -rc, "cannot unpack %s: %s", path,
 			    strerror(-rc))
 		  : 0;
@@ -170,12 +171,12 @@ static int unpack_to(struct archive *a, const char *path, const char *to,
 int unpack_disk(const char *path, const char *to, struct progress *progress,
 		struct err *err)
 {
-	struct archive *a = unpack_open(path);
-	int rc;
+	struct archive *a = archive_read_new();
+	int rc = a ? unpack_open(a, path, err)
+		   : err_set(err, ENOMEM, "out of memory");
 
-	if (!a)
-		return err_set(err, EINVAL, "%s cannot be unpacked", path);
-	rc = unpack_find(a, path, err);
+	if (!rc)
+		rc = unpack_find(a, path, err);
 	if (!rc)
 		rc = unpack_to(a, path, to, progress, err);
 	archive_read_free(a);
