@@ -55,7 +55,8 @@ static void iov_each(const struct iovec *iov, int iovcnt, size_t offset,
 			return;
 		for (int i = 0; i < n; i++) {
 			fn(part[i].iov_base, at, part[i].iov_len);
-			at += buf ? part[i].iov_len : 0;
+			if (buf)
+				at += part[i].iov_len;
 		}
 	}
 }

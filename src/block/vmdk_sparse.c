@@ -550,8 +550,8 @@ static int sparse_take_dirty(struct vmdk_sparse *s, struct sparse_dirty **out,
 	for (uint32_t i = 0; i < s->tables; i++)
 		n += s->dirty[i];
 	*count = 0;
-	*out = n ? malloc(n * sizeof(**out)) : NULL;
-	if (n && !*out)
+	*out = malloc((n + 1) * sizeof(**out));
+	if (!*out)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < s->tables; i++) {
 		struct sparse_dirty *d = *out + *count;
