@@ -22,8 +22,8 @@ struct fuzz_bytes {
 };
 
 static const char *const fuzz_texts[] = {
-	"gset default=\"0\"\nmenuentry 'a' {\n\tlinux\t/vmlinuz root=/dev/vda "
-	"ro\n\tinitrd\t/initrd.img\n}\n",
+	("gset default=\"0\"\nmenuentry 'a' {\n\tlinux\t/vmlinuz root=/dev/vda "
+	 "ro\n\tinitrd\t/initrd.img\n}\n"),
 	"gset default=\"${saved_entry}\"\nlinux $x\n",
 	"s00112233  a.img\n44556677 *b.img\n",
 };

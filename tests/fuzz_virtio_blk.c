@@ -63,7 +63,7 @@ static struct virtio_dev *disk_device(struct vdriver *d)
 				  .discard = true,
 				  .cache = BLOCK_CACHE_UNSAFE };
 	struct virtio_blk_config config = { .queues = VDRIVER_QUEUES };
-	struct virtio_dev *vd;
+	struct virtio_dev *vd = NULL;
 
 	if (block_open(&config.disk, &how, NULL) ||
 	    virtio_blk_new(&vd, &d->env, &config, NULL))
