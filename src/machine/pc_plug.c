@@ -225,17 +225,30 @@ int pc_disk(struct vm *vm, struct pc *pc, struct vm_disk *disk, struct err *err)
 	return ret;
 }
 
+/*
+ * In the order of the description, which firmware's is, too.  SATA drives are
+ * made later, all at once: their ports are in the order that sata.h has.
+ */
 int pc_disks(struct vm *vm, struct pc *pc, struct err *err)
 {
 	int ret = disks_init(&pc->disks, vm, err);
+	unsigned port = 0;
 
 	for (unsigned i = 0; i < vm->config.disk_count && ret >= 0; i++) {
-		ret = 0;
-		if (!disks_on_bus(&vm->config.disks[i], "ahci"))
-			ret = pc_disk(vm, pc, &vm->config.disks[i], err);
+		struct vm_disk *disk = &vm->config.disks[i];
+
+		if (disks_on_bus(disk, "ahci")) {
+			bootorder_ahci(&pc->boot, BOOTORDER_DISK, AHCI_SLOT,
+				       AHCI_FUNC, port++);
+			continue;
+		}
+		ret = pc_disk(vm, pc, disk, err);
 		if (ret > 0)
 			bootorder_virtio_disk(&pc->boot, (unsigned)ret);
 	}
+	if (vm->config.cdrom)
+		bootorder_ahci(&pc->boot, BOOTORDER_CDROM, AHCI_SLOT, AHCI_FUNC,
+			       port);
 	return ret < 0 ? ret : 0;
 }
 
@@ -307,27 +320,12 @@ int pc_nics(struct vm *vm, struct pc *pc, struct err *err)
 	return ret < 0 ? ret : 0;
 }
 
-/* Ports go in the order that sata.h has. */
-static void pc_sata_order(const struct vm_config *c, struct bootorder *boot)
-{
-	unsigned port = 0;
-
-	for (unsigned i = 0; i < c->disk_count; i++)
-		if (disks_on_bus(&c->disks[i], "ahci"))
-			bootorder_ahci(boot, BOOTORDER_DISK, AHCI_SLOT,
-				       AHCI_FUNC, port++);
-	if (c->cdrom)
-		bootorder_ahci(boot, BOOTORDER_CDROM, AHCI_SLOT, AHCI_FUNC,
-			       port);
-}
-
 int pc_sata(struct vm *vm, struct pc *pc, struct err *err)
 {
 	struct ahci *ahci = NULL;
-	int ret = sata_new(&ahci, vm, pc->pci, &pc->disks, &pc->boot, err);
+	int ret = sata_new(&ahci, vm, pc->pci, &pc->disks, err);
 
 	pc_add(&pc->plugged, ahci);
-	pc_sata_order(&vm->config, &pc->boot);
 	return ret;
 }
 

@@ -73,7 +73,7 @@ static unsigned sata_retry(void *device)
 }
 
 int sata_new(struct ahci **out, struct vm *vm, struct pci_host *host,
-	     struct disks *disks, struct bootorder *boot, struct err *err)
+	     struct disks *disks, struct err *err)
 {
 	struct sata s = { .config = { .slot = AHCI_SLOT, .func = AHCI_FUNC } };
 	int rc = sata_open(&s, &vm->config, disks, err);
@@ -81,12 +81,6 @@ int sata_new(struct ahci **out, struct vm *vm, struct pci_host *host,
 	*out = NULL;
 	if (rc < 0 || !s.count)
 		return rc;
-	for (unsigned n = 0; n < s.count; n++)
-		bootorder_ahci(boot,
-			       s.config.port[n].drive == AHCI_CDROM
-				       ? BOOTORDER_CDROM
-				       : BOOTORDER_DISK,
-			       AHCI_SLOT, AHCI_FUNC, n);
 	rc = ahci_new(out, host, &s.config, err);
 	for (unsigned n = 0; n < AHCI_PORTS && rc == 0; n++) {
 		if (!s.entry[n])

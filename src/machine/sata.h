@@ -3,14 +3,13 @@
 #define HOSTEL_MACHINE_SATA_H
 
 #include "dev/ata/ahci.h"
-#include "machine/bootorder.h"
 #include "machine/disks.h"
 
 /*
- * The adapter that the configuration asks for, disks first; NULL: it asks for
- * none.  Not freed by disks_exit(), which comes after it.
+ * The adapter that the configuration asks for, disks first, then the CD-ROM;
+ * NULL: it asks for none.  Not freed by disks_exit(), which comes after it.
  */
 int sata_new(struct ahci **out, struct vm *vm, struct pci_host *host,
-	     struct disks *disks, struct bootorder *boot, struct err *err);
+	     struct disks *disks, struct err *err);
 
 #endif

@@ -4,7 +4,8 @@
 virtio, ahci: from a disk; the menu on the serial port, the kernel and its
 shell, a reboot that comes to the menu again, an end by GRUB.  large: with 6 GiB,
 two processors and an e1000.  cdrom: from an ISO image, behind a disk with
-nothing on it.  entry: by an entry in OVMF's variables.  KERNELS: as lib.sh.
+nothing on it.  order: the first of two disks on different buses.  entry: by an
+entry in OVMF's variables.  KERNELS: as lib.sh.
 """
 import os
 import shutil
@@ -95,6 +96,22 @@ LARGE = ("--memory", "6G", "--net", "nat,nic=e1000", "--cpus", "2")
 ESP = "@@2M"
 
 
+def in_order(tmp, disk):
+    """The first disk of the command line is the first of firmware, too."""
+    blank = tmp + "/blank"
+    with open(blank, "wb") as f:
+        f.truncate(8 << 20)
+    for firmware, first, second in (("bios", "ahci", "virtio"),
+                                    ("bios", "virtio", "ahci"),
+                                    ("uefi", "ahci", "virtio")):
+        guest = Guest("--firmware", firmware, "--disk",
+                      "%s,format=raw,bus=%s" % (disk, first), "--disk",
+                      "%s,format=raw,bus=%s" % (blank, second))
+        menu(guest)
+        guest.end()
+        ok("%s: %s before %s" % (firmware, first, second), not failures)
+
+
 def by_entry(tmp, disk):
     """A boot entry that is made once outlives the guest."""
     for command in (("mcopy", "-i", disk + ESP, "::/EFI/BOOT/BOOTX64.EFI",
@@ -134,6 +151,8 @@ def main():
         ok("the disk is made", made == 0)
         if mode == "entry":
             by_entry(tmp, disk)
+        elif mode == "order":
+            in_order(tmp, disk)
         elif mode == "cdrom":
             from_cdrom(tmp)
         else:
