@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "boot_images.h"
+#include "cpu/kvm/kvm_impl.h"
 #include "cpu/x86/lapic.h"
 #include "machine/vm.h"
 
@@ -166,6 +167,75 @@ static void a_doorbell_rings(void **state)
 	close(fd);
 }
 
+struct collector {
+	uint8_t last;
+	unsigned writes, odd, reads;
+};
+
+static void collector_write(void *dev, uint64_t offset, unsigned size,
+			    uint64_t value)
+{
+	struct collector *c = dev;
+
+	c->odd += (uint8_t)value != (uint8_t)(c->last + 1);
+	c->last = (uint8_t)value;
+	c->writes++;
+}
+
+/* All that was written before must have come. */
+static uint64_t collector_read(void *dev, uint64_t offset, unsigned size)
+{
+	struct collector *c = dev;
+
+	c->odd += c->last != 0;
+	c->reads++;
+	return 0;
+}
+
+/* Writes that the kernel may keep come all, in order, and in few exits. */
+static void kept_writes_come_in_order(void **state)
+{
+	/*
+	 * mov $0x300, %edx
+	 * 1: inc %eax; out %al, (%dx); test %al, %al; jnz 1b
+	 * in (%dx), %al; incl COUNTER; jmp 1b
+	 */
+	static const uint8_t code[] = { 0xba, 0x00, 0x03, 0x00, 0x00,
+					0x40, 0xee, 0x84, 0xc0, 0x75,
+					0xfa, 0xec, 0xff, 0x05, 0x00,
+					0x00, 0x18, 0x00, 0xeb, 0xf1 };
+	static const struct io_ops ops = { collector_read, collector_write, 4 };
+	struct vm *vm = make(code, sizeof(code));
+	struct collector c = { 0 };
+	struct engine_stats before, after;
+	uint32_t turns;
+	pthread_t t;
+
+	vm->xm.cpus[0]->gpr[X86_RAX] = 0;
+	assert_int_equal(
+		mem_map_ports(vm->env.mem, 0x300, 1, &ops, &c, "collector"), 0);
+	mem_coalesce(vm->env.mem, 'p', 0x300, 1);
+	pthread_create(&t, NULL, run, vm);
+	wait_counter(vm, 0);
+	vm_pause(vm);
+	c.odd = 0; /* EAX is Multiboot's at first */
+	kvm_engine.stats(vm->xm.cpus[0], &before);
+	turns = counter(vm);
+	vm_resume(vm);
+	wait_counter(vm, turns + 10);
+	vm_pause(vm);
+	kvm_engine.stats(vm->xm.cpus[0], &after);
+	turns = counter(vm) - turns;
+	print_message("%u writes, %u reads, %lu exits in %u turns\n", c.writes,
+		      c.reads, after.vm_exits - before.vm_exits, turns);
+	assert_int_equal(c.odd, 0);
+	if (kvm_guest(&vm->xm)->ring_takes_ports)
+		assert_true(after.vm_exits - before.vm_exits < 8 * turns + 8);
+	assert_true(c.writes > 256 * turns);
+	vm_resume(vm);
+	end(vm, t);
+}
+
 /* A ROM appears where RAM was, and goes. */
 static void memory_changes_under_the_guest(void **state)
 {
@@ -225,6 +295,51 @@ static void the_local_apic_goes_in_and_out(void **state)
 	end(vm, t);
 }
 
+/* All that the process says meanwhile; free it. */
+static char *said_by(struct vm *vm, uint32_t reason, struct err *err)
+{
+	struct kvm_vcpu *v = vm->xm.cpus[0]->engine;
+	char path[] = "/tmp/hostel-kvm-XXXXXX", *text = calloc(1, 65536);
+	int fd = mkstemp(path), old = dup(2);
+
+	dup2(fd, 2);
+	v->run->exit_reason = reason;
+	assert_int_equal(exits_handle(v->cpu, err), VCPU_EXIT_ERROR);
+	v->unfinished = false;
+	dup2(old, 2);
+	assert_true(pread(fd, text, 65535, 0) > 0);
+	close(old);
+	close(fd);
+	unlink(path);
+	return text;
+}
+
+/* A sentence for the user, the whole vCPU for who looks into it. */
+static void an_unknown_exit_tells_the_vcpus_state(void **state)
+{
+	static const char *const parts[] = {
+		"exit reason 77", "rip = 0x1000", "cr0",   "efer",
+		"gdtr_base",      "xsave",        "lapic", "mtrr_def_type",
+	};
+	struct vm *vm = make(count_code, sizeof(count_code));
+	struct err err = { "" };
+	pthread_t t;
+	char *text;
+
+	pthread_create(&t, NULL, run, vm);
+	wait_counter(vm, 0);
+	vm_pause(vm);
+	text = said_by(vm, 77, &err);
+	assert_non_null(strstr(err.msg, "(77)"));
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (!strstr(text, parts[i]))
+			fail_msg("no '%s' in %s", parts[i], text);
+	free(text);
+	vm_resume(vm);
+	wait_counter(vm, counter(vm));
+	end(vm, t);
+}
+
 int main(void)
 {
 	struct err why = { "" };
@@ -232,8 +347,10 @@ int main(void)
 		cmocka_unit_test(the_dirty_log_shows_what_the_guest_wrote),
 		cmocka_unit_test(registers_go_in_and_out),
 		cmocka_unit_test(a_doorbell_rings),
+		cmocka_unit_test(kept_writes_come_in_order),
 		cmocka_unit_test(memory_changes_under_the_guest),
 		cmocka_unit_test(the_local_apic_goes_in_and_out),
+		cmocka_unit_test(an_unknown_exit_tells_the_vcpus_state),
 	};
 
 	if (kvm_engine.probe(&why)) {

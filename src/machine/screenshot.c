@@ -132,6 +132,7 @@ static struct vga *screenshot_vga(struct vm *vm, struct err *err)
 	if (!vga)
 		err_set(err, ENODEV,
 			"the guest has no display: start it with --vga std");
+	mem_coalesce_flush(vm->env.mem);
 	return vga;
 }
 

@@ -179,6 +179,27 @@ int mem_doorbell(struct mem *m, uint64_t gpa, int fd, bool there)
 	return m->bus.doorbell(m->bus.doorbell_opaque, gpa, fd, there);
 }
 
+void mem_set_coalescer(struct mem *m, const struct mem_coalescer *c)
+{
+	m->bus.coalescer = c ? *c : (struct mem_coalescer){ 0 };
+}
+
+void mem_coalesce(struct mem *m, char space, uint64_t at, uint64_t len)
+{
+	const struct mem_coalescer *c = &m->bus.coalescer;
+
+	if (c->range)
+		c->range(c->opaque, space, at, len);
+}
+
+void mem_coalesce_flush(struct mem *m)
+{
+	const struct mem_coalescer *c = &m->bus.coalescer;
+
+	if (c->flush)
+		c->flush(c->opaque);
+}
+
 /* --- Dispatch ------------------------------------------------------------- */
 
 static struct bus_region *bus_find(const struct bus *bus, char space,

@@ -233,6 +233,26 @@ void mem_set_doorbell_hook(struct mem *m, mem_doorbell_hook *hook,
 			   void *opaque);
 
 /*
+ * Writes to [at, at+len) of a space ('p' ports, 'm' MMIO) change nothing but
+ * what the device itself shows, so an engine may keep some and do them later:
+ * in their order, before any other access of a vCPU is seen, and before a vCPU
+ * stands.  While the machine is built, behind the region's own mem_map_...().
+ */
+void mem_coalesce(struct mem *m, char space, uint64_t at, uint64_t len);
+/*
+ * Does now what was kept: for who looks at such a device by another way.  Any
+ * thread, with no lock that the device's write() takes.
+ */
+void mem_coalesce_flush(struct mem *m);
+/* The engine, before the devices are made; NULL removes it. */
+struct mem_coalescer {
+	void (*range)(void *opaque, char space, uint64_t at, uint64_t len);
+	void (*flush)(void *opaque);
+	void *opaque;
+};
+void mem_set_coalescer(struct mem *m, const struct mem_coalescer *c);
+
+/*
  * A tap on every port and MMIO access, for --trace; NULL removes it.
  * space: 'p' or 'm'; name: the region's, or "unclaimed".
  */

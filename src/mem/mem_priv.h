@@ -35,6 +35,7 @@ struct bus {
 	void *tap_opaque;
 	mem_doorbell_hook *doorbell;
 	void *doorbell_opaque;
+	struct mem_coalescer coalescer; /* range NULL: none */
 };
 
 struct mem_window {

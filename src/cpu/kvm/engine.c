@@ -140,14 +140,16 @@ static enum vcpu_exit engine_refused(struct x86_cpu *cpu, int code,
 static enum vcpu_exit engine_once(struct x86_cpu *cpu, struct err *err)
 {
 	struct kvm_vcpu *v = cpu->engine;
+	int code = ioctl(v->fd, KVM_RUN, 0) ? errno : 0;
 
-	if (ioctl(v->fd, KVM_RUN, 0) == 0)
+	coalesce_flush(cpu->xm);
+	if (!code)
 		return exits_handle(cpu, err);
 	v->unfinished = false;
-	if (errno == EINTR)
+	if (code == EINTR)
 		engine_take_kick();
-	else if (errno != EAGAIN) /* a SIPI came */
-		return engine_refused(cpu, errno, err);
+	else if (code != EAGAIN) /* a SIPI came */
+		return engine_refused(cpu, code, err);
 	return EXITS_ON;
 }
 

@@ -54,52 +54,60 @@ static enum vcpu_exit exits_io(struct x86_cpu *cpu, struct kvm_run *run,
 /* --- Memory
  * -------------------------------------------------------------------- */
 
-/*
- * Memory that KVM does not have: a slot is being replaced, or the access
- * lies partly in it.
- */
-static bool exits_memory(struct x86_cpu *cpu, struct kvm_run *run)
+/* Devices' registers have sizes; where a length is odd, pieces that have. */
+static unsigned exits_piece(unsigned left)
 {
-	uint64_t gpa = run->mmio.phys_addr;
-	unsigned len = run->mmio.len;
-
-	if (run->mmio.is_write)
-		return mem_write(cpu->mem, gpa, run->mmio.data, len) == 0;
-	return mem_read(cpu->mem, gpa, run->mmio.data, len) == 0;
+	return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
-static void exits_mmio_piece(struct x86_cpu *cpu, struct kvm_run *run,
-			     unsigned at, unsigned size)
+/*
+ * It may be memory that KVM does not have: a slot is being replaced, or the
+ * access lies partly in it.
+ */
+void exits_write(struct mem *mem, uint64_t gpa, const uint8_t *data,
+		 unsigned len)
 {
-	uint64_t gpa = run->mmio.phys_addr + at, v = 0;
+	unsigned size;
 
-	if (run->mmio.is_write) {
-		memcpy(&v, run->mmio.data + at, size);
-		mem_mmio_write(cpu->mem, gpa, size, v);
+	if (mem_write(mem, gpa, data, len) == 0)
 		return;
+	for (unsigned at = 0; at < len; at += size) {
+		uint64_t v = 0;
+
+		size = exits_piece(len - at);
+		memcpy(&v, data + at, size);
+		mem_mmio_write(mem, gpa + at, size, v);
 	}
-	v = mem_mmio_read(cpu->mem, gpa, size);
-	memcpy(run->mmio.data + at, &v, size);
+}
+
+static void exits_read(struct mem *mem, uint64_t gpa, uint8_t *data,
+		       unsigned len)
+{
+	unsigned size;
+
+	if (mem_read(mem, gpa, data, len) == 0)
+		return;
+	for (unsigned at = 0; at < len; at += size) {
+		uint64_t v;
+
+		size = exits_piece(len - at);
+		v = mem_mmio_read(mem, gpa + at, size);
+		memcpy(data + at, &v, size);
+	}
 }
 
 /* The kernel splits at 8 bytes and at pages, so a length may be odd. */
 static enum vcpu_exit exits_mmio(struct x86_cpu *cpu, struct kvm_run *run,
 				 struct err *err)
 {
-	unsigned len = run->mmio.len, at = 0;
+	unsigned len = run->mmio.len;
 
 	if (len > sizeof(run->mmio.data))
 		return EXITS_ON;
-	if (exits_memory(cpu, run))
-		return EXITS_ON;
-	while (at < len) {
-		unsigned size = 8;
-
-		while (size > len - at)
-			size /= 2;
-		exits_mmio_piece(cpu, run, at, size);
-		at += size;
-	}
+	if (run->mmio.is_write)
+		exits_write(cpu->mem, run->mmio.phys_addr, run->mmio.data, len);
+	else
+		exits_read(cpu->mem, run->mmio.phys_addr, run->mmio.data, len);
 	return EXITS_ON;
 }
 

@@ -34,6 +34,10 @@ struct kvm_guest {
 
 	pthread_mutex_t route_lock; /* guards the routes; a leaf */
 	struct x86_route route[KVM_IOAPIC_PINS];
+
+	pthread_mutex_t ring_lock; /* guards taking from the ring */
+	struct kvm_coalesced_mmio_ring *ring; /* in vCPU 0's pages; or NULL */
+	bool ring_takes_ports;
 };
 
 #define STATE_MSRS 10
@@ -110,6 +114,15 @@ void slots_remapped(void *opaque, uint64_t gpa, uint64_t len, bool done);
 int slots_dirty_log(struct x86_machine *xm, bool on, struct err *err);
 int slots_dirty_collect(struct x86_machine *xm, struct err *err);
 
+/* --- coalesce.c
+ * --------------------------------------------------------------- */
+
+/* run: vCPU 0's pages; before its end, coalesce_end(). */
+void coalesce_start(struct x86_machine *xm, void *run);
+void coalesce_end(struct x86_machine *xm);
+/* Does what was kept.  Any thread; opaque: struct x86_machine. */
+void coalesce_flush(void *opaque);
+
 /* --- setup.c: vm_init, vcpu_init
  * ---------------------------------------------- */
 
@@ -131,6 +144,9 @@ int setup_cpuid(struct x86_cpu *cpu, struct err *err);
 /* KVM_RUN came back: does what the guest asked.  EXITS_ON: go on. */
 #define EXITS_ON ((enum vcpu_exit) - 1)
 enum vcpu_exit exits_handle(struct x86_cpu *cpu, struct err *err);
+/* A guest's write to what is not memory, or not at the moment. */
+void exits_write(struct mem *mem, uint64_t gpa, const uint8_t *data,
+		 unsigned len);
 /* The whole vCPU on stderr, and the sentence in err. */
 void exits_dump(struct x86_cpu *cpu, const char *what);
 

@@ -333,6 +333,7 @@ int setup_guest(struct x86_machine *xm, struct err *err)
 	g->kvm = g->fd = -1;
 	pthread_mutex_init(&g->slot_lock, NULL);
 	pthread_mutex_init(&g->route_lock, NULL);
+	pthread_mutex_init(&g->ring_lock, NULL);
 	xm->engine = g;
 	rc = setup_create(g, err);
 	if (rc == 0)
@@ -360,6 +361,7 @@ void setup_guest_free(struct x86_machine *xm)
 		close(g->kvm);
 	pthread_mutex_destroy(&g->slot_lock);
 	pthread_mutex_destroy(&g->route_lock);
+	pthread_mutex_destroy(&g->ring_lock);
 	free(g);
 	xm->engine = NULL;
 }
@@ -412,6 +414,8 @@ int setup_vcpu(struct x86_cpu *cpu, struct err *err)
 		setup_vcpu_free(cpu);
 	else
 		lapic_set_outside(cpu->lapic, true);
+	if (rc == 0 && !g->ring)
+		coalesce_start(cpu->xm, v->run);
 	return rc;
 }
 
@@ -420,6 +424,8 @@ void setup_vcpu_free(struct x86_cpu *cpu)
 	struct kvm_vcpu *v = cpu->engine;
 	struct kvm_guest *g = kvm_guest(cpu->xm);
 
+	if (v->run && cpu->index == 0)
+		coalesce_end(cpu->xm);
 	if (v->run)
 		munmap(v->run, g->run_bytes);
 	if (v->fd >= 0)

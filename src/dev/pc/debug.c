@@ -159,6 +159,8 @@ static int debug_map(struct debug *d, struct mem *mem)
 	if (rc == 0)
 		rc = mem_map_ports(mem, DEBUG_PORT_EXIT, 4, &debug_exit_ops, d,
 				   "exit");
+	mem_coalesce(mem, 'p', DEBUG_PORT, 1);
+	mem_coalesce(mem, 'p', DEBUG_PORT_POST, 1);
 	return rc;
 }
 

@@ -516,6 +516,7 @@ int rtc_new(struct rtc **out, const struct dev_env *env,
 	pthread_mutex_init(&r->lock, NULL);
 	timer_init(&r->timer, env->loop, rtc_timer, r);
 	int rc = mem_map_ports(env->mem, RTC_PORT, 4, &rtc_ops, r, "rtc");
+	mem_coalesce(env->mem, 'p', RTC_PORT, 1); /* the index */
 	if (rc < 0) {
 		rtc_free(&r->dev);
 		return err_set(err, -rc, "clock: ports in use");

@@ -280,6 +280,8 @@ static int vga_map(struct vga *v)
 	if (rc == 0)
 		rc = mem_shadow(v->mem, VGA_LEGACY, VGA_LEGACY_SIZE, NULL, 0,
 				MEM_DEVICE);
+	mem_coalesce(v->mem, 'p', VGA_PORTS, VGA_PORT_COUNT);
+	mem_coalesce(v->mem, 'm', VGA_LEGACY, VGA_LEGACY_SIZE);
 	return rc;
 }
 
