@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cpu/x86/lapic.h"
 #include "cpu/x86/sync.h"
 #include "cpu/x86/thunk.h"
@@ -69,6 +70,24 @@ static const char *vm_engine_name(const struct vm_config *c)
 	return any && c->trace ? translator_engine.name : c->engine;
 }
 
+/*
+ * An engine that was named is taken where it runs at all; what "auto" would
+ * have said is worth a word before a kernel is silent for minutes.
+ */
+static const struct engine_ops *vm_choose_engine(const struct vm_config *c,
+						 struct err *err)
+{
+	const char *name = vm_engine_name(c);
+	const struct engine_ops *ops = engines_choose(name, err);
+	struct err why = { "" };
+
+	if (ops && ops->advise && name && !strcmp(name, ops->name) &&
+	    ops->advise(&why))
+		log_warn("--engine %s: %s; --engine auto takes a faster one",
+			 name, why.msg);
+	return ops;
+}
+
 /* What the processors share, and the engine that runs them. */
 static int vm_new_machine(struct vm *vm, struct err *err)
 {
@@ -78,7 +97,7 @@ static int vm_new_machine(struct vm *vm, struct err *err)
 	xm->cpus = calloc(vm->config.cpus, sizeof(*xm->cpus));
 	if (!xm->cpus)
 		return err_set(err, ENOMEM, "out of memory");
-	xm->engine_ops = engines_choose(vm_engine_name(&vm->config), err);
+	xm->engine_ops = vm_choose_engine(&vm->config, err);
 	if (!xm->engine_ops)
 		return -EINVAL;
 	xm->mem = vm->env.mem;
