@@ -4,8 +4,9 @@
 # kvm-amd module makes a /dev/kvm of it.  Prints TAP.
 #
 # LIMIT: seconds for all of it (default 1100).  KEEP: a directory for the log.
-# MEMORY, CPUS, CPU: of the machine; CPU=Nehalem has no BMI2, AVX or AES.  NPT=0: no nested paging in it.  TRIES: how
-# often a guest is started before it counts as failed.
+# MEMORY, CPUS, CPU: of the machine; CPU=Nehalem has no BMI2, AVX or AES.
+# NPT=0: no nested paging in it.  TRIES: how often a guest is started before it
+# counts as failed.
 #
 # QEMU 7.2's nested paging is not safe: about 1 boot of 15 ends when the guest's
 # processor finds code not mapped that it is executing (a trace of KVM shows a
@@ -14,8 +15,12 @@
 # again, and says so; the long one does without.
 set -u
 
-build=$1
+build=$(realpath "$1")
 shift
+case " $*" in
+*" e2e:"*) with_host=yes ;;
+*) with_host= ;;
+esac
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 dir=${HOSTEL_GUEST_DIR:-$top/.cache/guest}
@@ -62,18 +67,11 @@ nest_program()
 	cp -uL /lib64/ld-linux-x86-64.so.2 "$root/lib64/"
 }
 
-# The scripts of tests/e2e and what they start from, under the same names.
-nest_e2e()
+# Kernels that guests start from.
+nest_kernels()
 {
-	mkdir -p "$root/hostel/top/tests" "$root/hostel/top/build/tests" \
-		"$root/hostel/top/.cache/guest"
-	cp -r "$top/tests/e2e" "$root/hostel/top/tests/"
-	cp -r "$top/tools" "$root/hostel/top/"
-	ln -s /hostel "$root/hostel/top/build/tests/e2e"
-	for f in "vmlinuz-$flavour" initramfs.cpio.gz \
-			"modules-$flavour.cpio.gz"; do
-		cp "$dir/$f" "$root/hostel/top/.cache/guest/"
-		ln -s "top/.cache/guest/$f" "$root/hostel/$f"
+	for f in "vmlinuz-$flavour" initramfs.cpio.gz; do
+		cp "$dir/$f" "$root/hostel/$f"
 	done
 }
 
@@ -91,7 +89,7 @@ nest_fill()
 	find "$build/tests/guests" -maxdepth 1 -type f ! -name '*.*' |
 		xargs -I '{}' cp '{}' "$root/hostel/guests/"
 	cp "$build/tests/e2e/monitor" "$root/hostel/"
-	nest_e2e
+	nest_kernels
 	cp "$here/guest.sh" "$root/hostel/nest"
 	cp "$here"/in/* "$root/hostel/"
 	cp "$top/tests/e2e/sums.sh" "$root/hostel/sums"
@@ -102,6 +100,7 @@ nest_fill()
 	cat "$tmp/io" "$dir/modules-$flavour.cpio.gz" >"$root/hostel/io.gz"
 	echo "$*" >"$root/hostel/parts"
 	printf '%s\n' "NPT=${NPT:-1}" "TRIES=${TRIES:-1}" \
+		"TOP='$top'" "BUILD='$build'" "KERNELS='$dir'" \
 		>"$root/hostel/settings"
 }
 
@@ -113,12 +112,20 @@ nest_fill "$@" || nest_die "the machine's files could not be made"
 cat "$tmp/more.cpio" "$dir/initramfs.cpio.gz" >"$tmp/initrd"
 rm -rf "$root"
 
+# The end-to-end tests want more than busybox: this host's files, read-only.
+set --
+if [ -n "$with_host" ]; then
+	cat "$dir/modules-$flavour.cpio.gz" >>"$tmp/initrd"
+	set -- -virtfs "local,path=/,mount_tag=host,security_model=none,\
+readonly=on,multidevs=remap"
+fi
+
 : >"$tmp/log"
 # tsc=reliable: this processor shows no invariant TSC, and a kernel with
 # several of such does not believe in it; all its TSCs are one all the same.
 timeout "$limit" qemu-system-x86_64 -accel tcg -cpu "${CPU:-max}" -no-reboot \
 	-m "${MEMORY:-1536}" -smp "${CPUS:-2}" -display none -serial stdio \
-	-kernel "$dir/vmlinuz-$flavour" -initrd "$tmp/initrd" \
+	-kernel "$dir/vmlinuz-$flavour" -initrd "$tmp/initrd" "$@" \
 	-append "console=ttyS0 loglevel=4 panic=-1 tsc=reliable mitigations=off \
 hostel.script=nest" </dev/null >"$tmp/log" 2>&1 &
 pid=$!
