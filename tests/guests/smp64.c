@@ -92,8 +92,9 @@ void ap_main(void)
 	ap_state = 1;
 	counting();
 	take_turns(1);
-	ap_state = 2;
+	/* Until then it takes no IPI: SDM 11.4.7.2. */
 	*(volatile uint32_t *)(APIC + 0xf0) = 0x1ff;
+	ap_state = 2;
 	for (;;)
 		__asm__ volatile("sti; hlt");
 }
