@@ -77,7 +77,7 @@ _hostel()
 	if [ "$COMP_CWORD" = 1 ]; then
 		COMPREPLY=($(compgen -W "run start image disk list rm ssh cp stop power reset
 			pause resume stats save screenshot sendkey attach detach devices
-			balloon doctor version help" -- "$cur"))
+			cdrom balloon doctor version help" -- "$cur"))
 		return
 	fi
 	case $prev in
@@ -121,7 +121,7 @@ _hostel()
 		return
 	fi
 	case ${COMP_WORDS[1]} in
-	start|rm|ssh|cp|stop|power|reset|pause|resume|stats|save|screenshot|sendkey|attach|detach|devices|balloon)
+	start|rm|ssh|cp|stop|power|reset|pause|resume|stats|save|screenshot|sendkey|attach|detach|devices|cdrom|balloon)
 		if [ "$COMP_CWORD" = 2 ]; then
 			COMPREPLY=($(compgen -W "$(hostel list 2>/dev/null |
 				sed '1d; s/ .*//')" -- "$cur"))

@@ -21,6 +21,7 @@ cli_verb_fn cli_balloon;
 cli_verb_fn cli_attach;
 cli_verb_fn cli_detach;
 cli_verb_fn cli_devices;
+cli_verb_fn cli_cdrom;
 /* ctl_file.c: what they write into files. */
 cli_verb_fn cli_save;
 cli_verb_fn cli_screenshot;

@@ -1,5 +1,5 @@
-/* hostel attach, detach, devices, balloon: changes to the devices of a running
- * guest. */
+/* hostel attach, detach, devices, cdrom, balloon: changes to the devices of a
+ * running guest. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -196,6 +196,37 @@ int cli_devices(int argc, char **argv)
 			 &reply, &err);
 	if (rc == 0)
 		devices_print(json_object_get(reply, "devices"));
+	json_decref(reply);
+	return rc ? cli_fail(&err) : 0;
+}
+
+/* --- cdrom ---------------------------------------------------------------- */
+
+int cli_cdrom(int argc, char **argv)
+{
+	struct err err = { "" };
+	json_t *reply = NULL, *file;
+	int rc = -1;
+
+	if (device_wants_help(argc, argv)) {
+		puts("Usage: hostel cdrom NAME FILE|none\n\n"
+		     "Puts another CD or DVD image into a guest's drive, or "
+		     "empties it.");
+		return 0;
+	}
+	if (argc != 3) {
+		err_set(&err, EINVAL,
+			"name a guest and an image: hostel cdrom NAME "
+			"FILE|none");
+		return cli_fail(&err);
+	}
+	file = strcmp(argv[2], "none") ? attach_absolute(argv[2], &err)
+				       : json_string("none");
+	if (file)
+		rc = monitor_ask(
+			argv[1],
+			json_pack("{s:s, s:o}", "do", "cdrom", "file", file),
+			-1, &reply, &err);
 	json_decref(reply);
 	return rc ? cli_fail(&err) : 0;
 }

@@ -27,6 +27,7 @@ static const struct cli_verb cli_verbs[] = {
 	{ "attach", cli_attach, "plug a disk or a network card in" },
 	{ "detach", cli_detach, "take one out" },
 	{ "devices", cli_devices, "list what is on a guest's PCI bus" },
+	{ "cdrom", cli_cdrom, "change the CD in a guest's drive" },
 	{ "balloon", cli_balloon, "set how much memory a guest may use" },
 	{ "save", cli_save, "write a guest into a file, and end it" },
 	{ "screenshot", cli_screenshot, "write a guest's screen into a file" },

@@ -48,7 +48,8 @@ static const struct opt run_opts[] = {
 	  "stop before the first instruction until gdb says go" },
 	{ "disk", "FILE[,KEY=VALUE]...", OPT_LIST,
 	  "a disk; keys: format, readonly, bus, cache, discard, bps, ..." },
-	{ "cdrom", "FILE", OPT_STRING, "a CD or DVD image in a SATA drive" },
+	{ "cdrom", "FILE", OPT_STRING,
+	  "a CD or DVD image in a SATA drive; none: empty" },
 	{ "firmware", "WHICH", OPT_STRING,
 	  "bios, uefi or an image: start as a PC does" },
 	{ "nvram", "FILE", OPT_STRING,
@@ -162,7 +163,8 @@ static int run_check(const struct vm_config *c, struct err *err)
 			       "--trace-filter needs --trace FILE");
 	if (run_check_file("kernel", c->kernel, err))
 		return -EINVAL;
-	if (run_check_file("cdrom", c->cdrom, err) ||
+	if ((c->cdrom && strcmp(c->cdrom, "none") &&
+	     run_check_file("cdrom", c->cdrom, err)) ||
 	    run_check_out("screenshot", c->screenshot, err))
 		return -EINVAL;
 	return run_check_file("initrd", c->initrd, err);

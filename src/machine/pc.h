@@ -61,6 +61,13 @@ void pc_ask_to_eject(struct vm *vm, unsigned slot);
 void pc_lock_devices(struct vm *vm);
 void pc_unlock_devices(struct vm *vm);
 
+/*
+ * Another CD in the drive, or "none"; the guest hears of it.  -EBUSY while it
+ * has locked the tray: then it hears that somebody wants to open it.  From the
+ * monitor's thread.
+ */
+int pc_set_cdrom(struct vm *vm, const char *file, struct err *err);
+
 void pc_power_button(struct vm *vm);
 /*
  * Bytes from the keyboard (dev/pc/keys.h).  False: it has no room for all of

@@ -47,6 +47,8 @@ struct pc {
 	struct virtio_dev *balloon;
 	struct virtio_dev *console; /* NULL: the serial port has it */
 	struct disks disks;
+	struct ahci *ahci;   /* NULL: no SATA drives */
+	unsigned cdrom_port; /* of it, if the description has one */
 };
 
 /*

@@ -246,6 +246,7 @@ int pc_disks(struct vm *vm, struct pc *pc, struct err *err)
 		if (ret > 0)
 			bootorder_virtio_disk(&pc->boot, (unsigned)ret);
 	}
+	pc->cdrom_port = port;
 	if (vm->config.cdrom)
 		bootorder_ahci(&pc->boot, BOOTORDER_CDROM, AHCI_SLOT, AHCI_FUNC,
 			       port);
@@ -322,11 +323,38 @@ int pc_nics(struct vm *vm, struct pc *pc, struct err *err)
 
 int pc_sata(struct vm *vm, struct pc *pc, struct err *err)
 {
-	struct ahci *ahci = NULL;
-	int ret = sata_new(&ahci, vm, pc->pci, &pc->disks, err);
+	int ret = sata_new(&pc->ahci, vm, pc->pci, &pc->disks, err);
 
-	pc_add(&pc->plugged, ahci);
+	pc_add(&pc->plugged, pc->ahci);
 	return ret;
+}
+
+int pc_set_cdrom(struct vm *vm, const char *file, struct err *err)
+{
+	struct pc *pc = vm->pc;
+	struct block *medium;
+	char *name;
+	int ret;
+
+	if (!vm->config.cdrom)
+		return err_set(
+			err, ENODEV,
+			"the guest has no CD-ROM drive: start it with "
+			"--cdrom FILE, or --cdrom none for an empty one");
+	ret = sata_open_cdrom(&medium, file, err);
+	if (ret < 0)
+		return ret;
+	name = strdup(file);
+	ret = name ? ahci_set_medium(pc->ahci, pc->cdrom_port, medium, err)
+		   : err_set(err, ENOMEM, "out of memory");
+	if (ret < 0) {
+		block_close(medium);
+		free(name);
+		return ret;
+	}
+	free(vm->config.cdrom);
+	vm->config.cdrom = name;
+	return 0;
 }
 
 /* -v HOSTDIR:TAG[:ro] */

@@ -2,6 +2,7 @@
 #include "machine/sata.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "machine/vm.h"
 
@@ -34,18 +35,25 @@ static int sata_disk(struct sata *s, struct disks *disks,
 	return disks_open(&s->config.port[n].block, disk, err);
 }
 
-static int sata_cdrom(struct sata *s, const char *file, struct err *err)
+int sata_open_cdrom(struct block **out, const char *file, struct err *err)
 {
 	struct block_open how = {
 		.path = file,
 		.format = "raw",
 		.readonly = true,
 	};
+
+	*out = NULL;
+	return strcmp(file, "none") ? block_open(out, &how, err) : 0;
+}
+
+static int sata_cdrom(struct sata *s, const char *file, struct err *err)
+{
 	int rc;
 
 	if (s->count == AHCI_PORTS)
 		return sata_full(err);
-	rc = block_open(&s->config.port[s->count].block, &how, err);
+	rc = sata_open_cdrom(&s->config.port[s->count].block, file, err);
 	if (rc < 0)
 		err_prefix(err, "--cdrom");
 	s->config.port[s->count++].drive = AHCI_CDROM;

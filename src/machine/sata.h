@@ -12,4 +12,7 @@
 int sata_new(struct ahci **out, struct vm *vm, struct pci_host *host,
 	     struct disks *disks, struct err *err);
 
+/* What --cdrom names, for reading; NULL for "none", an empty drive. */
+int sata_open_cdrom(struct block **out, const char *file, struct err *err);
+
 #endif

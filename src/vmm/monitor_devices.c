@@ -264,3 +264,15 @@ int devices_list(struct vm *vm, const json_t *args, int fd, json_t *reply,
 	json_object_set_new(reply, "devices", list);
 	return 0;
 }
+
+/* --- Media ---------------------------------------------------------------- */
+
+int devices_cdrom(struct vm *vm, const json_t *args, int fd, json_t *reply,
+		  struct err *err)
+{
+	const char *file = json_string_value(json_object_get(args, "file"));
+
+	if (!file)
+		return err_set(err, EINVAL, "cdrom: name a file, or none");
+	return pc_set_cdrom(vm, file, err);
+}

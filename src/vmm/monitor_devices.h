@@ -11,6 +11,7 @@
  *		"slot".
  * device-remove "slot", or "disk": the file's name as it was given.  Answers
  *		when the guest has let it go, or refuses after 10 s.
+ * cdrom	"file": what is put into the drive; "none": nothing.
  * device-list	answers with "devices": what is in the slots of the PCI bus.
  */
 #ifndef HOSTEL_VMM_MONITOR_DEVICES_H
@@ -24,5 +25,6 @@ void devices_put_balloon(struct vm *vm, unsigned wait_ms, json_t *out);
 monitor_fn devices_add;
 monitor_fn devices_remove;
 monitor_fn devices_list;
+monitor_fn devices_cdrom;
 
 #endif

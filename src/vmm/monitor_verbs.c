@@ -145,6 +145,7 @@ const struct monitor_verb monitor_verbs[] = {
 	{ "device-add", devices_add },
 	{ "device-remove", devices_remove },
 	{ "device-list", devices_list },
+	{ "cdrom", devices_cdrom },
 	{ "key", monitor_keys },
 	{ NULL, NULL },
 };

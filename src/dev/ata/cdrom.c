@@ -169,9 +169,11 @@ static int cdrom_set_medium(struct ata *a, struct block *b, struct err *err)
 {
 	struct cdrom *d = cdrom_of(a);
 
-	if (d->locked && d->blocks && !d->open)
+	if (d->locked && d->blocks && !d->open) {
+		d->event = CDROM_EVENT_EJECT; /* the button was pressed */
 		return err_set(err, EBUSY,
 			       "the guest has locked the CD-ROM's tray");
+	}
 	a->block = b;
 	cdrom_measure(d);
 	d->open = false;
