@@ -625,7 +625,14 @@ static int qcow2_snapshot_sane(struct qcow2 *q, const struct qcow2_snapshot *s,
 	return 0;
 }
 
-int qcow2_snapshot_apply(struct block *b, const char *name, struct err *err)
+typedef int qcow2_snapshot_fn(struct qcow2 *q, struct qcow2_snapshot *s,
+			      struct err *err);
+
+/* Does with a snapshot what cannot be undone: on a disk at rest, from what the
+ * file holds. */
+static int qcow2_snapshot_change(struct block *b, const char *name,
+				 const char *what, qcow2_snapshot_fn *change,
+				 struct err *err)
 {
 	struct qcow2 *q = b->opaque;
 	struct qcow2_snapshot *s;
@@ -638,16 +645,29 @@ int qcow2_snapshot_apply(struct block *b, const char *name, struct err *err)
 	if (!rc) {
 		rc = qcow2_commit_frozen(q);
 		if (rc)
-			qcow2_snapshot_failed(q, "go back", rc, err);
+			qcow2_snapshot_failed(q, what, rc, err);
 	}
 	if (!rc)
-		rc = qcow2_snapshot_size(q, s, err);
-	if (!rc)
-		rc = qcow2_snapshot_end(q, "go back", qcow2_snapshot_take(q, s),
-					err);
+		rc = change(q, s, err);
 	qcow2_ccache_clear(q);
 	qcow2_thaw(q);
 	return rc;
+}
+
+static int qcow2_snapshot_return(struct qcow2 *q, struct qcow2_snapshot *s,
+				 struct err *err)
+{
+	int rc = qcow2_snapshot_size(q, s, err);
+
+	if (rc)
+		return rc;
+	return qcow2_snapshot_end(q, "go back", qcow2_snapshot_take(q, s), err);
+}
+
+int qcow2_snapshot_apply(struct block *b, const char *name, struct err *err)
+{
+	return qcow2_snapshot_change(b, name, "go back", qcow2_snapshot_return,
+				     err);
 }
 
 /* Off the list first, stable; then its references go. */
@@ -688,27 +708,17 @@ static int qcow2_snapshot_remove(struct qcow2 *q, struct qcow2_snapshot *s)
 	return rc;
 }
 
+static int qcow2_snapshot_drop(struct qcow2 *q, struct qcow2_snapshot *s,
+			       struct err *err)
+{
+	return qcow2_snapshot_end(q, "delete a snapshot",
+				  qcow2_snapshot_remove(q, s), err);
+}
+
 int qcow2_snapshot_delete(struct block *b, const char *name, struct err *err)
 {
-	struct qcow2 *q = b->opaque;
-	struct qcow2_snapshot *s;
-	int rc;
-
-	qcow2_freeze(q);
-	rc = qcow2_snapshot_find_err(q, name, &s, err);
-	if (!rc)
-		rc = qcow2_snapshot_sane(q, s, err);
-	if (!rc) {
-		rc = qcow2_commit_frozen(q);
-		if (rc)
-			qcow2_snapshot_failed(q, "delete a snapshot", rc, err);
-	}
-	if (!rc)
-		rc = qcow2_snapshot_end(q, "delete a snapshot",
-					qcow2_snapshot_remove(q, s), err);
-	qcow2_ccache_clear(q);
-	qcow2_thaw(q);
-	return rc;
+	return qcow2_snapshot_change(b, name, "delete a snapshot",
+				     qcow2_snapshot_drop, err);
 }
 
 int qcow2_snapshot_list(struct block *b, struct block_snapshot **out,
