@@ -77,7 +77,7 @@ nest_kernels()
 
 nest_fill()
 {
-	for p in hostel hostel-vm tests/e2e/test_move; do
+	for p in hostel hostel-vm tests/e2e/test_move tests/kvm/hold; do
 		nest_program "$build/$p"
 	done
 	strip "$root/hostel/hostel" "$root/hostel/hostel-vm" \
