@@ -393,6 +393,8 @@ static void sixteen_colours_come_from_four_planes(void **state)
 	indexed(f, 0x3d4, 1, 1);
 	indexed(f, 0x3d4, 0x12, 9);
 	indexed(f, 0x3d4, 0x13, 1);
+	indexed(f, 0x3d4, 0x17, 0xe3);
+	indexed(f, 0x3d4, 0x18, 0xff);
 	peek(f, 0xa0002);
 	poke(f, 0xa0002, 5);
 	take(f, 16, 10);
@@ -410,9 +412,11 @@ static void mode_13_is_bytes(void **state)
 	indexed(f, 0x3ce, 5, 0x40);
 	indexed(f, 0x3ce, 6, 0x05);
 	indexed(f, 0x3d4, 1, 79);
-	indexed(f, 0x3d4, 7, 0x02);
-	indexed(f, 0x3d4, 9, 0x01);
+	indexed(f, 0x3d4, 7, 0x12);
+	indexed(f, 0x3d4, 9, 0x41);
 	indexed(f, 0x3d4, 0x12, 0x8f);
+	indexed(f, 0x3d4, 0x17, 0xa3);
+	indexed(f, 0x3d4, 0x18, 0xff);
 	indexed(f, 0x3d4, 0x13, 40);
 	poke(f, 0xa0000 + 199 * 320 + 319, 4);
 	take(f, 320, 200);

@@ -49,8 +49,8 @@ bool vga_frames_differ(const struct vga_frame *a, const struct vga_frame *b,
 		       unsigned *from, unsigned *to);
 
 /*
- * The characters of a text mode, a line each, trailing blanks left out, as
- * ASCII ('?' for what is not); returns bytes, 0 in a graphics mode.
+ * The characters of a text mode, a line each, trailing blanks left out, in
+ * UTF-8 as a PC's font has them; returns bytes, 0 in a graphics mode.
  */
 size_t vga_take_text(struct vga *v, char *out, size_t size);
 

@@ -11,10 +11,11 @@
  *	dispi on	rows of 4 to 32 bits a pixel
  *	text		plane 0 characters, 1 attributes, 2 fonts
  *	16 colours	a bit in each plane
+ *	4 colours	two bits, four pixels of plane 0, then four of plane 1
  *	256 colours	bytes, each pixel twice as wide as the clock
  *
- * Deliberately missing: split screens (line compare), smooth scrolling, CGA's
- * four colours, blinking (what blinks is shown).
+ * Deliberately missing: split screens and smooth scrolling of text, blinking
+ * (what blinks is shown).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -190,12 +191,27 @@ static unsigned crtc_columns(const struct vga_regs *r)
 	return r->crtc[1] + 1u;
 }
 
-/* How often each line of memory is shown. */
+static unsigned crtc_row_height(const struct vga_regs *r)
+{
+	return (r->crtc[9] & 0x1fu) + 1;
+}
+
+/*
+ * How often each line of memory is shown.  Where the lines of a row are each
+ * somewhere else (17h bits 0 and 1 are clear: CGA), once.
+ */
 static unsigned crtc_repeat(const struct vga_regs *r)
 {
-	unsigned n = (r->crtc[9] & 0x1fu) + 1;
+	unsigned n = (r->crtc[0x17] & 3) == 3 ? crtc_row_height(r) : 1;
 
 	return r->crtc[9] & 0x80 ? n * 2 : n;
+}
+
+/* The last line of the upper screen, if there are two. */
+static unsigned crtc_compare(const struct vga_regs *r)
+{
+	return r->crtc[0x18] | (r->crtc[7] & 0x10u) << 4 |
+	       (r->crtc[9] & 0x40u) << 3;
 }
 
 static bool crtc_is_graphics(const struct vga_regs *r)
@@ -323,35 +339,94 @@ static int draw_text(struct draw *d)
 
 /* --- Graphics of the VGA -------------------------------------------------- */
 
-static int draw_planar(struct draw *d)
+/* Where a line is, and how many pixels it is moved to the left. */
+struct scan {
+	uint32_t unit;
+	unsigned pan;
+};
+
+/*
+ * CRTC 17h bits 0 and 1: the row counter's bits instead of the address's.
+ * In odd/even modes a unit is two bytes of address.
+ */
+static uint32_t scan_in_row(const struct vga_regs *r, uint32_t unit,
+			    unsigned line)
 {
-	unsigned repeat = crtc_repeat(&d->r);
-	int ret = draw_size(d->f, crtc_columns(&d->r) * 8,
-			    crtc_lines(&d->r) / repeat);
+	unsigned shift = r->gc[VGA_GC_MODE] & 0x10 ? 12 : 13;
 
-	for (unsigned y = 0; ret == 0 && y < d->f->height; y++) {
-		uint32_t at = crtc_start(&d->r) + y * crtc_pitch(&d->r);
-		uint32_t *row = draw_row(d, y);
-
-		for (unsigned x = 0; x < d->f->width; x++)
-			row[x] = draw_planar_pixel(d, at + x / 8, x % 8);
+	for (unsigned i = 0; i < 2; i++) {
+		if (r->crtc[0x17] >> i & 1)
+			continue;
+		unit &= ~(1u << (shift + i));
+		unit |= (line >> i & 1) << (shift + i);
 	}
-	return ret;
+	return unit;
 }
 
-static int draw_bytes(struct draw *d)
+/* Of the screen's lines, each of which the CRTC counts. */
+static struct scan scan_of(const struct vga_regs *r, unsigned line)
 {
-	unsigned repeat = crtc_repeat(&d->r);
-	int ret = draw_size(d->f, crtc_columns(&d->r) * 4,
-			    crtc_lines(&d->r) / repeat);
+	unsigned compare = crtc_compare(r);
+	bool lower = line > compare;
+	struct scan s = { .pan = r->ac[VGA_AC_PAN] & 7 };
+
+	if (lower)
+		line -= compare + 1;
+	if (lower && r->ac[VGA_AC_MODE] & 0x20)
+		s.pan = 0;
+	if (r->crtc[9] & 0x80)
+		line /= 2;
+	if (!lower) {
+		s.unit = crtc_start(r) + (r->crtc[8] >> 5 & 3);
+		line += r->crtc[8] & 0x1f;
+	}
+	s.unit += line / crtc_row_height(r) * crtc_pitch(r);
+	s.unit = scan_in_row(r, s.unit, line % crtc_row_height(r));
+	return s;
+}
+
+/* Pixel x of the line that begins with this unit. */
+typedef uint32_t scan_pixel_fn(const struct draw *d, uint32_t unit, unsigned x);
+
+static uint32_t scan_planar(const struct draw *d, uint32_t unit, unsigned x)
+{
+	return draw_planar_pixel(d, unit + x / 8, x % 8);
+}
+
+static uint32_t scan_bytes(const struct draw *d, uint32_t unit, unsigned x)
+{
+	return d->palette[draw_byte(d, unit * 4 + x) & d->r.dac_mask];
+}
+
+/* Planes 2 and 3 have the upper two bits of what 0 and 1 show. */
+static uint32_t scan_pairs(const struct draw *d, uint32_t unit, unsigned x)
+{
+	const uint8_t *p = vga_unit(d->v, unit + x / 8) + (x >> 2 & 1);
+	unsigned shift = 6 - x % 4 * 2;
+	unsigned colour = (p[0] >> shift & 3) | (p[2] >> shift & 3) << 2;
+
+	return draw_colour(d, colour & d->r.ac[VGA_AC_PLANES]);
+}
+
+static int draw_graphics(struct draw *d)
+{
+	const struct vga_regs *r = &d->r;
+	bool bytes = r->gc[VGA_GC_MODE] & 0x40;
+	scan_pixel_fn *fn = bytes                       ? scan_bytes
+			    : r->gc[VGA_GC_MODE] & 0x20 ? scan_pairs
+							: scan_planar;
+	unsigned repeat = crtc_repeat(r);
+	int ret = draw_size(d->f, crtc_columns(r) * (bytes ? 4 : 8),
+			    crtc_lines(r) / repeat);
 
 	for (unsigned y = 0; ret == 0 && y < d->f->height; y++) {
-		uint32_t at = (crtc_start(&d->r) + y * crtc_pitch(&d->r)) * 4;
+		struct scan s = scan_of(r, y * repeat);
 		uint32_t *row = draw_row(d, y);
 
+		if (bytes)
+			s.pan /= 2;
 		for (unsigned x = 0; x < d->f->width; x++)
-			row[x] = d->palette[draw_byte(d, at + x) &
-					    d->r.dac_mask];
+			row[x] = fn(d, s.unit, x + s.pan);
 	}
 	return ret;
 }
@@ -382,9 +457,7 @@ int vga_take_frame(struct vga *v, struct vga_frame *f)
 		return draw_size(f, 640, 400);
 	if (!crtc_is_graphics(&d.r))
 		return draw_text(&d);
-	if (d.r.gc[VGA_GC_MODE] & 0x40)
-		return draw_bytes(&d);
-	return draw_planar(&d);
+	return draw_graphics(&d);
 }
 
 void vga_free_frame(struct vga_frame *f)
@@ -412,27 +485,78 @@ bool vga_frames_differ(const struct vga_frame *a, const struct vga_frame *b,
 	return *from < *to;
 }
 
-/* One line of text; returns its length without trailing blanks. */
+/* What the character generator of a PC has (code page 437). */
+static unsigned text_unicode(uint8_t c)
+{
+	static const uint16_t low[32] = {
+		0x0020, 0x263a, 0x263b, 0x2665, 0x2666, 0x2663, 0x2660, 0x2022,
+		0x25d8, 0x25cb, 0x25d9, 0x2642, 0x2640, 0x266a, 0x266b, 0x263c,
+		0x25ba, 0x25c4, 0x2195, 0x203c, 0x00b6, 0x00a7, 0x25ac, 0x21a8,
+		0x2191, 0x2193, 0x2192, 0x2190, 0x221f, 0x2194, 0x25b2, 0x25bc,
+	};
+	static const uint16_t high[128] = {
+		0x00c7, 0x00fc, 0x00e9, 0x00e2, 0x00e4, 0x00e0, 0x00e5, 0x00e7,
+		0x00ea, 0x00eb, 0x00e8, 0x00ef, 0x00ee, 0x00ec, 0x00c4, 0x00c5,
+		0x00c9, 0x00e6, 0x00c6, 0x00f4, 0x00f6, 0x00f2, 0x00fb, 0x00f9,
+		0x00ff, 0x00d6, 0x00dc, 0x00a2, 0x00a3, 0x00a5, 0x20a7, 0x0192,
+		0x00e1, 0x00ed, 0x00f3, 0x00fa, 0x00f1, 0x00d1, 0x00aa, 0x00ba,
+		0x00bf, 0x2310, 0x00ac, 0x00bd, 0x00bc, 0x00a1, 0x00ab, 0x00bb,
+		0x2591, 0x2592, 0x2593, 0x2502, 0x2524, 0x2561, 0x2562, 0x2556,
+		0x2555, 0x2563, 0x2551, 0x2557, 0x255d, 0x255c, 0x255b, 0x2510,
+		0x2514, 0x2534, 0x252c, 0x251c, 0x2500, 0x253c, 0x255e, 0x255f,
+		0x255a, 0x2554, 0x2569, 0x2566, 0x2560, 0x2550, 0x256c, 0x2567,
+		0x2568, 0x2564, 0x2565, 0x2559, 0x2558, 0x2552, 0x2553, 0x256b,
+		0x256a, 0x2518, 0x250c, 0x2588, 0x2584, 0x258c, 0x2590, 0x2580,
+		0x03b1, 0x00df, 0x0393, 0x03c0, 0x03a3, 0x03c3, 0x00b5, 0x03c4,
+		0x03a6, 0x0398, 0x03a9, 0x03b4, 0x221e, 0x03c6, 0x03b5, 0x2229,
+		0x2261, 0x00b1, 0x2265, 0x2264, 0x2320, 0x2321, 0x00f7, 0x2248,
+		0x00b0, 0x2219, 0x00b7, 0x221a, 0x207f, 0x00b2, 0x25a0, 0x0020,
+	};
+
+	if (c >= 0x80)
+		return high[c - 0x80];
+	return c < 0x20 ? low[c] : c == 0x7f ? 0x2302 : c;
+}
+
+/* At most three bytes. */
+static unsigned text_utf8(char *out, unsigned c)
+{
+	if (c < 0x80) {
+		out[0] = (char)c;
+		return 1;
+	}
+	if (c < 0x800) {
+		out[0] = (char)(0xc0 | c >> 6);
+		out[1] = (char)(0x80 | (c & 0x3f));
+		return 2;
+	}
+	out[0] = (char)(0xe0 | c >> 12);
+	out[1] = (char)(0x80 | (c >> 6 & 0x3f));
+	out[2] = (char)(0x80 | (c & 0x3f));
+	return 3;
+}
+
+/* One line of text; returns its bytes without trailing blanks. */
 static size_t text_line(struct vga *v, const struct vga_regs *r, unsigned row,
 			char *out, unsigned columns)
 {
-	size_t len = 0;
+	size_t len = 0, end = 0;
 
 	for (unsigned i = 0; i < columns; i++) {
-		uint8_t c = vga_unit(v, text_unit(r, i, row))[0];
+		unsigned c = text_unicode(vga_unit(v, text_unit(r, i, row))[0]);
 
-		out[i] = c == 0 ? ' ' : c < 0x20 || c > 0x7e ? '?' : (char)c;
-		if (out[i] != ' ')
-			len = i + 1;
+		len += text_utf8(out + len, c);
+		if (c != ' ')
+			end = len;
 	}
-	return len;
+	return end;
 }
 
 size_t vga_take_text(struct vga *v, char *out, size_t size)
 {
 	struct vga_regs r;
 	struct text_shape s;
-	char line[256];
+	char line[256 * 3];
 	size_t at = 0;
 
 	draw_copy_regs(v, &r);
