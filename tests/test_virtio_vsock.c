@@ -894,6 +894,48 @@ static void a_restored_guest_is_told(void **state)
 	free(buf);
 }
 
+/* Linux resets, without a word, what is newer than the event, too. */
+static void nobody_is_let_in_until_the_event_is_taken(void **state)
+{
+	struct vpiece event = { IN + 0x8000, 4, true };
+	struct fix a, b;
+	struct walk *w;
+	struct err err;
+	size_t len;
+	char *buf;
+	FILE *file = open_memstream(&buf, &len);
+	int fd;
+
+	fix_open(&a);
+	give(&a, BUFS);
+	a.d.vd->ops->driver_ok(a.d.vd);
+	a.d.vd->ops->drain(a.d.vd);
+	w = walk_save_to(file);
+	a.d.vd->ops->walk(a.d.vd, w);
+	assert_int_equal(walk_result(w, &err), 0);
+	walk_free(w);
+	fclose(file);
+	fix_close(&a);
+	fix_open(&b);
+	give(&b, BUFS);
+	for (unsigned i = 0; i < 3; i++)
+		vdriver_add(&b.d, EVENT, &event, 1);
+	w = walk_restore_from(buf, len);
+	b.d.vd->ops->walk(b.d.vd, w);
+	assert_int_equal(walk_result(w, &err), 0);
+	walk_free(w);
+	fd = host_connects(&b, "CONNECT 1\n");
+	dt_advance(&b.dt, 50000000);
+	assert_int_equal(vdriver_used(&b.d, EVENT), 4);
+	expect_none(&b);
+	vdriver_add(&b.d, EVENT, &event, 1);
+	dt_advance(&b.dt, 50000000);
+	expect(&b, VSOCK_REQUEST);
+	close(fd);
+	fix_close(&b);
+	free(buf);
+}
+
 static void the_configuration_space(void **state)
 {
 	uint64_t cid;
@@ -970,6 +1012,7 @@ int main(void)
 		cmocka_unit_test(reset_closes_all),
 		cmocka_unit_test(nothing_moves_while_drained),
 		cmocka_unit_test(a_restored_guest_is_told),
+		cmocka_unit_test(nobody_is_let_in_until_the_event_is_taken),
 		cmocka_unit_test(the_configuration_space),
 		cmocka_unit_test(the_socket_file),
 	};

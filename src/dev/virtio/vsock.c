@@ -25,9 +25,11 @@
 #define VSOCK_TX    1
 #define VSOCK_EVENT 2
 
-#define VSOCK_QUEUE_SIZE 256
-#define VSOCK_BUDGET     256
-#define VSOCK_EVENTS     64
+#define VSOCK_QUEUE_SIZE     256
+#define VSOCK_BUDGET         256
+#define VSOCK_EVENTS         64
+#define VSOCK_SETTLE_NS      1000000000ull
+#define VSOCK_SETTLE_STEP_NS 2000000ull
 
 /* Slots of what is no connection, in events. */
 #define VSOCK_SLOT_KICK   VSOCK_CONNS_MAX
@@ -117,14 +119,50 @@ static void vsock_give(struct vsock *v)
 		vsock_kick(v);
 }
 
+/* Buffers for events that wait; v->chain is used. */
+static unsigned vsock_count_events(struct vsock *v)
+{
+	struct virtq *q = v->vd.queue[VSOCK_EVENT];
+	unsigned n = 0;
+
+	while (n < VSOCK_QUEUE_SIZE && virtq_pop(q, &v->chain) == 1)
+		n++;
+	virtq_unpop(q, n);
+	return n;
+}
+
+/*
+ * The driver resets all connections when it takes the event, and says nothing
+ * of them, newer ones included.  So there is none until it has put the
+ * event's buffer back, or has had time enough to.
+ */
+static bool vsock_settled(struct vsock *v)
+{
+	uint64_t now = vclock_now(v->vd.env->clock);
+
+	if (!v->unsettled_until)
+		return true;
+	if (now < v->unsettled_until &&
+	    (v->event || vsock_count_events(v) <= v->events_left)) {
+		timer_arm(&v->resume, now + VSOCK_SETTLE_STEP_NS);
+		return false;
+	}
+	v->unsettled_until = 0;
+	return true;
+}
+
 /* 5.10.6.7: waits until the driver has put a buffer there. */
 static void vsock_tell_event(struct vsock *v)
 {
 	struct virtq *q = v->vd.queue[VSOCK_EVENT];
 	uint32_t id = VSOCK_TRANSPORT_RESET;
 
-	if (!v->event || !vsock_pop(v, q))
+	if (!v->event)
 		return;
+	v->events_left = vsock_count_events(v);
+	if (!vsock_pop(v, q))
+		return;
+	v->events_left -= v->events_left > 0;
 	v->event = false;
 	virtq_push(q, &v->chain,
 		   (uint32_t)virtq_write(&v->chain, 0, &id, sizeof(id)));
@@ -167,14 +205,16 @@ static void vsock_pump(struct vsock *v)
 	vsock_hear(v);
 	if (v->drained)
 		return;
-	vsock_host_accept(v);
+	if (v->running)
+		vsock_tell_event(v);
+	if (vsock_settled(v))
+		vsock_host_accept(v);
 	if (!v->running) {
 		vsock_close_all(v); /* nobody is there yet */
 		return;
 	}
 	vsock_take(v);
 	vsock_give(v);
-	vsock_tell_event(v);
 }
 
 /* Loop. */
@@ -252,6 +292,7 @@ static void vsock_reset(struct virtio_dev *vd)
 	pthread_mutex_lock(&v->lock);
 	v->running = false;
 	v->event = false;
+	v->unsettled_until = 0;
 	vsock_close_all(v);
 	pthread_mutex_unlock(&v->lock);
 }
@@ -280,6 +321,9 @@ static void vsock_walk(struct virtio_dev *vd, struct walk *w)
 	if (walk_restoring(w)) {
 		vsock_close_all(v);
 		v->event = v->running;
+		v->unsettled_until = v->running ? vclock_now(vd->env->clock) +
+							  VSOCK_SETTLE_NS
+						: 0;
 		v->drained = true;
 		timer_arm(&v->resume, vclock_now(vd->env->clock));
 	}
