@@ -101,6 +101,9 @@ _hostel()
 	--net)
 		COMPREPLY=($(compgen -W "nat switch: tap: none" -- "$cur"))
 		return ;;
+	--virtio)
+		COMPREPLY=($(compgen -W "pci mmio" -- "$cur"))
+		return ;;
 	--vga)
 		COMPREPLY=($(compgen -W "std none" -- "$cur"))
 		return ;;
@@ -132,7 +135,7 @@ _hostel()
 		COMPREPLY=($(compgen -W "$(_hostel_images)" -- "$cur")
 			$(compgen -W "--rm --disk-size --user-data --meta-data
 			--ssh-key --ssh-port --kernel --initrd --append --memory
-			--disk --cdrom -v --vsock --net -p --firmware --nvram --firmware-log --boot --vga --screenshot
+			--disk --cdrom -v --vsock --net -p --firmware --nvram --firmware-log --boot --virtio --vga --screenshot
 			--cpus --cpu --restore --engine --console --no-reboot --timeout --stats
 			--name --trace --trace-filter --gdb --gdb-wait --help" \
 			-- "$cur")) ;;

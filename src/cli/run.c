@@ -56,6 +56,8 @@ static const struct opt run_opts[] = {
 	  "where a UEFI firmware keeps its variables" },
 	{ "boot", "LIST", OPT_STRING,
 	  "what firmware tries, in order: disk, cdrom, net; or menu" },
+	{ "virtio", "WHERE", OPT_STRING,
+	  "pci (default) or mmio: where virtio devices are" },
 	{ "vga", "WHICH", OPT_STRING,
 	  "std or none: a display (default: std with firmware)" },
 	{ "screenshot", "FILE", OPT_STRING,

@@ -22,7 +22,8 @@
 #define ACPI_VIRTIO_BASE 0xfec10000ull
 #define ACPI_VIRTIO_STEP 0x1000u
 #define ACPI_VIRTIO_GSI  20 /* PIRQ E, and up to H */
-#define ACPI_VIRTIO_MAX  4u
+#define ACPI_VIRTIO_GSIS 4u /* device n has the (n modulo 4)th */
+#define ACPI_VIRTIO_MAX  16u
 
 /* The board, as far as the tables differ. */
 struct acpi_config {

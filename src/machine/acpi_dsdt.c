@@ -212,7 +212,7 @@ static void dsdt_virtio(struct aml *a, unsigned n)
 	aml_begin_resources(a, "_CRS");
 	aml_memory32(a, (uint32_t)ACPI_VIRTIO_BASE + n * ACPI_VIRTIO_STEP,
 		     VIRTIO_MMIO_SIZE);
-	aml_gsi(a, ACPI_VIRTIO_GSI + n);
+	aml_gsi(a, ACPI_VIRTIO_GSI + n % ACPI_VIRTIO_GSIS);
 	aml_end_resources(a);
 	aml_end(a);
 }

@@ -344,7 +344,7 @@ void aml_gsi(struct aml *a, uint32_t gsi)
 {
 	aml_u8(a, 0x89);
 	aml_le(a, 6, 2);
-	aml_u8(a, 1);
+	aml_u8(a, 9); /* consumed, level, active high, shared */
 	aml_u8(a, 1); /* one of them */
 	aml_le(a, gsi, 4);
 }

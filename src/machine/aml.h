@@ -98,7 +98,7 @@ void aml_io(struct aml *a, uint16_t base, uint8_t len);
 void aml_irq(struct aml *a, unsigned irq);
 /* A choice of ISA IRQs, one bit each: level, active low, shared. */
 void aml_irqs_shared(struct aml *a, uint16_t irqs);
-/* A global interrupt: level, active high, exclusive. */
+/* A global interrupt: level, active high, shared. */
 void aml_gsi(struct aml *a, uint32_t gsi);
 /* Fixed memory, writable. */
 void aml_memory32(struct aml *a, uint32_t base, uint32_t len);

@@ -62,6 +62,7 @@ static const struct config_field config_fields[] = {
 	CONFIG_FIELD("nvram", CONFIG_STRING, nvram),
 	CONFIG_FIELD("screenshot", CONFIG_STRING, screenshot),
 	CONFIG_FIELD("boot", CONFIG_STRING, boot),
+	CONFIG_FIELD("virtio", CONFIG_STRING, virtio),
 	CONFIG_FIELD("vga", CONFIG_STRING, vga),
 	CONFIG_FIELD("firmware-log", CONFIG_STRING, firmware_log),
 	CONFIG_FIELD("cdrom", CONFIG_STRING, cdrom),

@@ -88,6 +88,7 @@ struct vm_config {
 	bool gdb_wait;      /* stop before the first instruction */
 	char *firmware;     /* "bios", "uefi" or a file */
 	char *nvram;        /* file of the firmware's variables */
+	char *virtio;       /* "pci" (or NULL), "mmio": where devices are */
 	char *vga;          /* "std", "none"; NULL: std with firmware */
 	char *screenshot;   /* file for the screen at the guest's end */
 	char *boot;         /* bootorder.h */

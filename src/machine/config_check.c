@@ -139,9 +139,22 @@ static int check_firmware(const struct vm_config *c, struct err *err)
 	return 0;
 }
 
+static int check_virtio(const struct vm_config *c, struct err *err)
+{
+	if (check_is(c->virtio, "pci", "pci") ||
+	    check_is(c->virtio, "pci", "mmio"))
+		return 0;
+	return err_set(err, EINVAL,
+		       "--virtio %.64s: give pci, or mmio for devices on no bus",
+		       c->virtio);
+}
+
 int config_check(const struct vm_config *c, struct err *err)
 {
 	int rc = check_nets(c, err);
+
+	if (!rc)
+		rc = check_virtio(c, err);
 
 	for (unsigned i = 0; i < c->disk_count && !rc; i++)
 		rc = config_check_disk(&c->disks[i], err);

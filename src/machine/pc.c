@@ -295,8 +295,10 @@ int pc_new(struct vm *vm, struct err *err)
 	pc->log_fd = -1;
 	pc->disks.timer_fd = -1;
 	pthread_mutex_init(&pc->plugging, NULL);
+	pthread_mutex_init(&pc->wires.lock, NULL);
 	vm->pc = pc;
 	ret = pc_build(vm, pc, err);
+	pc->built = true;
 	pc_list(vm, pc);
 	if (ret < 0)
 		pc_free(vm);
@@ -366,7 +368,7 @@ void pc_describe(struct vm *vm, struct acpi_config *c)
 
 unsigned pc_virtio_mmio(const struct vm *vm)
 {
-	return vm->pc->mmio_count;
+	return vm->pc->wires.count;
 }
 
 bool pc_resume_disks(struct vm *vm)

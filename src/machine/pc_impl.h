@@ -1,5 +1,5 @@
 /*
- * pc_impl.h - the board from inside: for pc.c, pc_plug.c and pc_hotplug.c.
+ * pc_impl.h - the board from inside: for pc.c and the pc_*.c files.
  */
 #ifndef HOSTEL_MACHINE_PC_IMPL_H
 #define HOSTEL_MACHINE_PC_IMPL_H
@@ -34,7 +34,7 @@ struct pc {
 	struct vga *vga; /* NULL: none */
 	struct pci_hotplug *hotplug;
 	unsigned next_serial; /* of disks */
-	unsigned mmio_count;  /* virtio devices on no bus */
+	bool built;           /* from now on devices come and go */
 	struct dev *plugged;  /* into the PCI bus, in order of creation */
 	struct {
 		struct dev *dev; /* NULL: none of them is in the slot */
@@ -42,6 +42,11 @@ struct pc {
 	} slot[PCI_SLOTS];
 	struct timer ejected;     /* looks at `eject` */
 	_Atomic uint32_t eject;   /* slots that the guest has let go */
+	struct {
+		unsigned count;       /* virtio devices on no bus */
+		pthread_mutex_t lock; /* guards: */
+		uint32_t levels;      /* what each wants of its pin */
+	} wires;
 	pthread_mutex_t plugging; /* held while devices come and go */
 	int log_fd;               /* --firmware-log; -1: none */
 	struct virtio_dev *balloon;
@@ -73,5 +78,24 @@ int pc_volumes(struct vm *vm, struct pc *pc, struct err *err);
 int pc_vsock(struct vm *vm, struct pc *pc, struct err *err);
 /* Puts a device (or none) at the end of a list. */
 void pc_add(struct dev **list, void *device);
+
+/* --- pc_place.c: where they go -------------------------------------------- */
+
+/*
+ * The slot that is asked for, or (0) the lowest that is free: in the order of
+ * the list in pc_build().
+ */
+int pc_take_slot(struct pc *pc, uint64_t wanted, struct err *err);
+/*
+ * All take vd over, also on failure, and return the slot; 0: on no bus.
+ * In the slot that is wanted, or (0) where --virtio says; there, but in this
+ * slot if that is the PCI bus; on no bus.
+ */
+int pc_plug_virtio(struct vm *vm, struct pc *pc, struct virtio_dev *vd,
+		   uint64_t wanted, struct err *err);
+int pc_plug_usual(struct vm *vm, struct pc *pc, struct virtio_dev *vd,
+		  unsigned slot, struct err *err);
+int pc_place_virtio(struct vm *vm, struct pc *pc, struct virtio_dev *vd,
+		    struct err *err);
 
 #endif

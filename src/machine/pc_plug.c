@@ -10,7 +10,6 @@
  */
 #include "machine/pc_impl.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,8 +23,6 @@
 #include "dev/virtio/rng.h"
 #include "dev/virtio/virtio_net.h"
 #include "dev/virtio/vsock.h"
-#include "dev/pc/irqs.h"
-#include "machine/acpi.h"
 #include "machine/bootorder.h"
 #include "machine/config_list.h"
 #include "machine/disks.h"
@@ -47,93 +44,13 @@ void pc_add(struct dev **list, void *device)
 	*list = DEV(device);
 }
 
-/*
- * The slot that is asked for, or (0) the lowest that is free: in the order of
- * the list in pc_build().
- */
-static int pc_take_slot(struct pc *pc, uint64_t wanted, struct err *err)
-{
-	unsigned slot = wanted ? (unsigned)wanted : PCI_HOTPLUG_FIRST;
-
-	if (wanted && (wanted < PCI_HOTPLUG_FIRST || wanted >= PCI_HOTPLUG_END))
-		return err_set(err, EINVAL,
-			       "slot %llu is not one for this: take %u to %u",
-			       (unsigned long long)wanted, PCI_HOTPLUG_FIRST,
-			       PCI_HOTPLUG_END - 1);
-	while (!wanted && slot < PCI_HOTPLUG_END && pc->slot[slot].dev)
-		slot++;
-	if (slot == PCI_HOTPLUG_END)
-		return err_set(err, ENOSPC,
-			       "more devices than the PCI bus has slots: "
-			       "at most %u",
-			       PCI_HOTPLUG_END - PCI_HOTPLUG_FIRST);
-	if (pc->slot[slot].dev)
-		return err_set(err, EEXIST, "slot %u is taken by %s", slot,
-			       pc->slot[slot].dev->name);
-	return (int)slot;
-}
-
-/*
- * Takes vd over, also on failure.  The instance is the slot, so that a state
- * is found again whatever was plugged in and out.  Returns the slot.
- */
-static int pc_plug_virtio(struct pc *pc, struct virtio_dev *vd, uint64_t wanted,
-			  struct err *err)
-{
-	int slot = pc_take_slot(pc, wanted, err);
-	struct virtio_pci *v;
-	int ret;
-
-	if (slot < 0) {
-		vd->ops->free(vd);
-		return slot;
-	}
-	vd->instance = (unsigned)slot;
-	ret = virtio_pci_new(&v, pc->pci, (unsigned)slot, vd, err);
-	if (ret < 0)
-		return ret;
-	pc->slot[slot].dev = DEV(v);
-	pc->slot[slot].vd = vd;
-	pc_add(&pc->plugged, v);
-	return slot;
-}
-
-/*
- * The same for one that is on no bus; it stays.  Instances are behind those
- * of slots.  Returns 0.
- */
-static int pc_place_virtio(struct vm *vm, struct pc *pc, struct virtio_dev *vd,
-			   struct err *err)
-{
-	static_assert(ACPI_VIRTIO_GSI == 16 + 4, "PIRQ E is pin 20");
-	unsigned n = pc->mmio_count;
-	struct virtio_mmio *v;
-	int ret;
-
-	if (n == ACPI_VIRTIO_MAX) {
-		vd->ops->free(vd);
-		return err_set(err, ENOSPC,
-			       "at most %u disks can have bus=mmio",
-			       ACPI_VIRTIO_MAX);
-	}
-	vd->instance = PCI_SLOTS + n;
-	ret = virtio_mmio_new(&v, &vm->env,
-			      ACPI_VIRTIO_BASE + n * ACPI_VIRTIO_STEP,
-			      irqs_pirq(pc->irqs, 4 + n), vd, err);
-	if (ret < 0)
-		return ret;
-	pc->mmio_count++;
-	pc_add(&pc->plugged, v);
-	return 0;
-}
-
 int pc_rng(struct vm *vm, struct pc *pc, struct err *err)
 {
 	struct virtio_dev *vd;
 	int ret = virtio_rng_new(&vd, &vm->env, err);
 
 	if (ret == 0)
-		ret = pc_plug_virtio(pc, vd, 0, err);
+		ret = pc_plug_virtio(vm, pc, vd, 0, err);
 	return ret < 0 ? ret : 0;
 }
 
@@ -142,7 +59,7 @@ int pc_new_balloon(struct vm *vm, struct pc *pc, struct err *err)
 	int ret = virtio_balloon_new(&pc->balloon, &vm->env, err);
 
 	if (ret == 0)
-		ret = pc_plug_virtio(pc, pc->balloon, 0, err);
+		ret = pc_plug_virtio(vm, pc, pc->balloon, 0, err);
 	return ret < 0 ? ret : 0;
 }
 
@@ -162,7 +79,7 @@ int pc_console(struct vm *vm, struct pc *pc, struct err *err)
 		return 0;
 	ret = virtio_console_new(&vd, &vm->env, &config, err);
 	if (ret == 0)
-		ret = pc_plug_virtio(pc, vd, PC_SLOT_CONSOLE, err);
+		ret = pc_plug_usual(vm, pc, vd, PC_SLOT_CONSOLE, err);
 	if (ret < 0)
 		return ret;
 	pc->console = vd;
@@ -216,7 +133,7 @@ int pc_disk(struct vm *vm, struct pc *pc, struct vm_disk *disk, struct err *err)
 	entry->device = vd;
 	ret = disks_on_bus(disk, "mmio")
 		      ? pc_place_virtio(vm, pc, vd, err)
-		      : pc_plug_virtio(pc, vd, disk->slot, err);
+		      : pc_plug_virtio(vm, pc, vd, disk->slot, err);
 	if (ret < 0) {
 		disks_remove(&pc->disks, vd);
 		return ret;
@@ -267,7 +184,7 @@ static int pc_virtio_nic(struct vm *vm, struct pc *pc, struct nics_card *card,
 		return ret;
 	if (net && net->packed)
 		vd->offered |= VIRTIO_F_RING_PACKED;
-	return pc_plug_virtio(pc, vd, net ? net->slot : 0, err);
+	return pc_plug_virtio(vm, pc, vd, net ? net->slot : 0, err);
 }
 
 /* Returns the slot. */
@@ -384,7 +301,7 @@ static int pc_volume(struct vm *vm, struct pc *pc, const char *volume,
 	ret = virtio_9p_new(&vd, &vm->env, dir, colon + 1, readonly, err);
 	free(dir);
 	if (ret == 0)
-		ret = pc_plug_virtio(pc, vd, 0, err);
+		ret = pc_plug_virtio(vm, pc, vd, 0, err);
 	return ret < 0 ? ret : 0;
 }
 
@@ -414,6 +331,6 @@ int pc_vsock(struct vm *vm, struct pc *pc, struct err *err)
 	}
 	if (c->packed)
 		vd->offered |= VIRTIO_F_RING_PACKED;
-	ret = pc_plug_virtio(pc, vd, PC_SLOT_VSOCK, err);
+	ret = pc_plug_usual(vm, pc, vd, PC_SLOT_VSOCK, err);
 	return ret < 0 ? ret : 0;
 }

@@ -63,9 +63,9 @@ hostel.script=test" --cpus 2 \
 run "" 0
 run ,packed 1
 set --
-for i in 1 2 3 4 5; do
+for i in $(seq 17); do
 	set -- "$@" --disk "$tmp/a,format=raw,readonly,bus=mmio"
 done
 hostel --kernel "$KERNELS/vmlinuz-amd64" "$@"
-ok "there is room for four" refused "at most 4 disks"
+ok "there is room for sixteen" refused "at most 16 virtio devices"
 finish

@@ -164,6 +164,10 @@ def ends_first(s):
     s.sendall(b"early\n")
     s.shutdown(socket.SHUT_WR)
     ends_first.got = read_all_bytes(s)
+    ends_first.done.set()
+
+
+ends_first.done = threading.Event()
 
 
 def read_all_bytes(s):
@@ -320,6 +324,7 @@ def main(tmp):
         "%d %s" % (BIG, guest.value("sum")))
     is_("many to a backlog of one", guest.value("many"), "300")
     is_("what comes after a half-close", guest.value("half"), "early")
+    ok("it ends", ends_first.done.wait(LIMIT))
     is_("and goes out", ends_first.got, b"late\n")
     is_("ready", guest.value("ready"), "")
     live = from_host(path, guest)

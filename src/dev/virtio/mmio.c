@@ -231,7 +231,7 @@ static void vmmio_drain(struct dev *dev)
 	virtio_transport_drain((struct virtio_transport *)dev);
 }
 
-/* The wire's level is in the interrupt controllers' state. */
+/* Restored, it tells who shares the wire that it is held. */
 static void vmmio_walk(struct dev *dev, struct walk *w)
 {
 	struct virtio_mmio *v = (struct virtio_mmio *)dev;
@@ -240,6 +240,8 @@ static void vmmio_walk(struct dev *dev, struct walk *w)
 		walk_u32(w, "isr", &v->isr);
 		walk_end(w);
 		v->isr &= VIRTIO_ISR_QUEUE | VIRTIO_ISR_CONFIG;
+		if (walk_restoring(w))
+			vmmio_change_isr(v, 0, 0);
 	}
 	virtio_transport_walk(&v->t, w, v->t.vd->instance);
 }
