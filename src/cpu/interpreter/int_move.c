@@ -3,6 +3,7 @@
  */
 #include "cpu/interpreter/operand.h"
 #include "cpu/interpreter/ops.h"
+#include "cpu/x86/host_mem.h"
 
 /* --- Moves --------------------------------------------------------------- */
 
@@ -150,14 +151,14 @@ static void move_xadd_mem(struct x86_cpu *cpu, const struct x86_insn *insn,
 	struct x86_rmw rmw;
 	void *p = x86_rmw_begin(cpu, &rmw, x86_linear(cpu, insn, size, true),
 				size);
-	uint64_t old = interp_host_load(p, size);
+	uint64_t old = host_mem_load(p, size);
 	uint64_t flags, sum;
 
 	do {
 		flags = cpu->rflags;
 		sum = move_add(&flags, size, old, b);
 		if (!interp_locked(insn)) {
-			interp_host_store(p, size, sum);
+			host_mem_store(p, size, sum);
 			break;
 		}
 	} while (!interp_host_cas(p, size, &old, sum));

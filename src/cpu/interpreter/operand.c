@@ -4,7 +4,7 @@
  */
 #include "cpu/interpreter/operand.h"
 
-#include <string.h>
+#include "cpu/x86/host_mem.h"
 
 /* --- Conditions ------------------------------------------------------------
  */
@@ -29,43 +29,6 @@ const uint16_t interp_cond_rows[32] = { OPERAND_ROWS16(0), OPERAND_ROWS16(16) };
 
 /* --- Host memory -----------------------------------------------------------
  */
-
-uint64_t interp_host_load(const void *p, unsigned size)
-{
-	uint64_t v = 0;
-
-	switch (size) {
-	case 1:
-		memcpy(&v, p, 1);
-		break;
-	case 2:
-		memcpy(&v, p, 2);
-		break;
-	case 4:
-		memcpy(&v, p, 4);
-		break;
-	default:
-		memcpy(&v, p, 8);
-	}
-	return v;
-}
-
-void interp_host_store(void *p, unsigned size, uint64_t v)
-{
-	switch (size) {
-	case 1:
-		memcpy(p, &v, 1);
-		break;
-	case 2:
-		memcpy(p, &v, 2);
-		break;
-	case 4:
-		memcpy(p, &v, 4);
-		break;
-	default:
-		memcpy(p, &v, 8);
-	}
-}
 
 /*
  * Assembly and not __atomic builtins: a guest may lock what is not aligned,
@@ -127,7 +90,7 @@ void interp_modify_at(struct x86_cpu *cpu, const struct x86_insn *insn,
 {
 	struct x86_rmw rmw;
 	void *p = x86_rmw_begin(cpu, &rmw, linear, size);
-	uint64_t old = interp_host_load(p, size);
+	uint64_t old = host_mem_load(p, size);
 	uint64_t flags = cpu->rflags;
 	uint64_t v = fn(&flags, size, old, b);
 
@@ -137,7 +100,7 @@ void interp_modify_at(struct x86_cpu *cpu, const struct x86_insn *insn,
 			v = fn(&flags, size, old, b);
 		}
 	} else {
-		interp_host_store(p, size, v);
+		host_mem_store(p, size, v);
 	}
 	cpu->rflags = flags;
 	x86_rmw_end(cpu, &rmw);

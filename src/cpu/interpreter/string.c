@@ -16,6 +16,7 @@
  */
 #include "cpu/interpreter/operand.h"
 #include "cpu/interpreter/ops.h"
+#include "cpu/x86/host_mem.h"
 
 struct string_op {
 	void (*one)(struct x86_cpu *cpu, const struct x86_insn *insn);
@@ -164,7 +165,7 @@ static uint64_t string_movs_many(struct x86_cpu *cpu,
 		string_host_movs(d, s, n, size);
 	else
 		for (i = 0; i < n; i++, d -= size, s -= size)
-			interp_host_store(d, size, interp_host_load(s, size));
+			host_mem_store(d, size, host_mem_load(s, size));
 	string_advance(cpu, insn, X86_RSI, n);
 	string_advance(cpu, insn, X86_RDI, n);
 	return n;
@@ -191,7 +192,7 @@ static uint64_t string_stos_many(struct x86_cpu *cpu,
 		string_host_stos(d, v, n, size);
 	else
 		for (i = 0; i < n; i++, d -= size)
-			interp_host_store(d, size, v);
+			host_mem_store(d, size, v);
 	string_advance(cpu, insn, X86_RDI, n);
 	return n;
 }
@@ -238,8 +239,8 @@ static uint64_t string_cmps_many(struct x86_cpu *cpu,
 	if (!s || !d)
 		return 0;
 	do {
-		a = interp_host_load(s + (int64_t)i * step, size);
-		b = interp_host_load(d + (int64_t)i * step, size);
+		a = host_mem_load(s + (int64_t)i * step, size);
+		b = host_mem_load(d + (int64_t)i * step, size);
 	} while (++i < n && string_goes_on(insn, a == b));
 	string_cmp(&cpu->rflags, size, a, b);
 	string_advance(cpu, insn, X86_RSI, i);
@@ -267,7 +268,7 @@ static uint64_t string_scas_many(struct x86_cpu *cpu,
 	if (!d)
 		return 0;
 	do {
-		b = interp_host_load(d + (int64_t)i * step, size);
+		b = host_mem_load(d + (int64_t)i * step, size);
 	} while (++i < n && string_goes_on(insn, a == b));
 	string_cmp(&cpu->rflags, size, a, b);
 	string_advance(cpu, insn, X86_RDI, i);

@@ -22,6 +22,7 @@
 
 #include <string.h>
 
+#include "cpu/x86/host_mem.h"
 #include "cpu/x86/insn.h"
 #include "cpu/x86/lapic.h"
 #include "cpu/x86/paging.h"
@@ -381,50 +382,13 @@ void x86_store_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size,
 	mmu_write(cpu, linear, &value, size, x86_tlb_kind(cpu) | 1);
 }
 
-/* 1, 2, 4 or 8 bytes; memcpy() of a variable size is much slower. */
-static uint64_t mmu_host_load(const void *p, unsigned size)
-{
-	uint64_t v = 0;
-
-	switch (size) {
-	case 1:
-		return *(const uint8_t *)p;
-	case 2:
-		memcpy(&v, p, 2);
-		break;
-	case 4:
-		memcpy(&v, p, 4);
-		break;
-	default:
-		memcpy(&v, p, 8);
-	}
-	return v;
-}
-
-static void mmu_host_store(void *p, unsigned size, uint64_t v)
-{
-	switch (size) {
-	case 1:
-		*(uint8_t *)p = (uint8_t)v;
-		break;
-	case 2:
-		memcpy(p, &v, 2);
-		break;
-	case 4:
-		memcpy(p, &v, 4);
-		break;
-	default:
-		memcpy(p, &v, 8);
-	}
-}
-
 uint64_t x86_load(struct x86_cpu *cpu, uint64_t linear, unsigned size)
 {
 	void *p = x86_tlb_lookup(cpu, linear, size, x86_tlb_kind(cpu));
 
 	if (!p)
 		return x86_load_slow(cpu, linear, size);
-	return mmu_host_load(p, size);
+	return host_mem_load(p, size);
 }
 
 void x86_store(struct x86_cpu *cpu, uint64_t linear, unsigned size,
@@ -474,7 +438,7 @@ uint64_t x86_load_sys(struct x86_cpu *cpu, uint64_t linear, unsigned size)
 	uint64_t v = 0;
 
 	if (p)
-		return mmu_host_load(p, size);
+		return host_mem_load(p, size);
 	mmu_read(cpu, linear, &v, size, X86_TLB_KERNEL_READ);
 	return v;
 }
@@ -485,7 +449,7 @@ void x86_store_sys(struct x86_cpu *cpu, uint64_t linear, unsigned size,
 	void *p = x86_tlb_lookup(cpu, linear, size, X86_TLB_KERNEL_WRITE);
 
 	if (p)
-		mmu_host_store(p, size, value);
+		host_mem_store(p, size, value);
 	else
 		mmu_write(cpu, linear, &value, size, X86_TLB_KERNEL_WRITE);
 }
