@@ -198,7 +198,7 @@ nest_boot()
 nest_host()
 {
 	[ ! -d /host/proc/1 ] || return 0
-	modprobe -a 9pnet_virtio 9p overlay
+	modprobe -a 9pnet_virtio 9p overlay virtio_blk ext4
 	mkdir -p /lower /upper /host
 	mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=loose,ro \
 		host /lower &&
@@ -211,7 +211,7 @@ nest_host()
 	done
 	case "$TOP/:$BUILD/:$KERNELS/" in
 	/tmp/* | *:/tmp/*) ;;
-	*) mount -t tmpfs tmpfs /host/tmp ;;
+	*) mount -t ext4 /dev/vda /host/tmp ;;
 	esac
 	mount -t tmpfs tmpfs /host/run
 	mkdir -p /host/dev/shm
@@ -320,7 +320,7 @@ nest_io()
 
 nest_move_run()
 {
-	timeout -k 5 2400 ./test_move kvm,translator,kvm,interpreter "$@" \
+	PATIENCE=400 timeout -k 5 2400 ./test_move kvm,translator,kvm,interpreter "$@" \
 		>"$out" 2>&1
 }
 
