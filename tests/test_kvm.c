@@ -16,6 +16,7 @@
 
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define CODE    0x100000u
@@ -340,6 +341,50 @@ static void an_unknown_exit_tells_the_vcpus_state(void **state)
 	end(vm, t);
 }
 
+/* A factor to the bit: the kernel's mul_u64_u32_div(1 << bits, khz, host). */
+static void the_tscs_factor_is_the_kernels(void **state)
+{
+	assert_int_equal(scale_ratio(2000000, 2000000, 32), 1ull << 32);
+	assert_int_equal(scale_ratio(3000000, 2000000, 48), 3ull << 47);
+	assert_int_equal(scale_ratio(1000000, 3000000, 32), 0x55555555);
+	assert_int_equal(scale_ratio(4000000, 1000000, 48), 4ull << 48);
+}
+
+/* The processor scales the TSC as x86_tsc() does, or the guest is refused. */
+static void the_tsc_is_scaled_or_refused(void **state)
+{
+	/* 1: rdtsc; mov %eax, DATA; mov %edx, DATA + 4; incl COUNTER; jmp 1b */
+	static const uint8_t code[] = {
+		0x0f, 0x31, 0xa3, 0x08, 0x00, 0x18, 0x00,
+		0x89, 0x15, 0x0c, 0x00, 0x18, 0x00, 0xff,
+		0x05, 0x00, 0x00, 0x18, 0x00, 0xeb, 0xeb,
+	};
+	struct vm *vm = make(code, sizeof(code));
+	struct x86_machine *xm = &vm->xm;
+	struct kvm_guest *g = kvm_guest(xm);
+	struct err err = { "" };
+	uint64_t read, now;
+	pthread_t t;
+
+	if (x86_set_tsc_khz(xm, xm->tsc_khz / 2, &err)) {
+		assert_true(ioctl(g->kvm, KVM_CHECK_EXTENSION,
+				  KVM_CAP_TSC_CONTROL) <= 0);
+		assert_non_null(strstr(err.msg, "--engine translator"));
+		vm_free(vm);
+		return;
+	}
+	xm->cpus[0]->tsc_offset = -x86_host_tsc(xm);
+	pthread_create(&t, NULL, run, vm);
+	wait_counter(vm, 100);
+	vm_pause(vm);
+	mem_read(vm->env.mem, COUNTER + 8, &read, sizeof(read));
+	now = x86_tsc(xm->cpus[0]);
+	print_message("%lu cycles ago\n", now - read);
+	assert_true(read < now && now - read < xm->tsc_khz * 1000ull);
+	vm_resume(vm);
+	end(vm, t);
+}
+
 int main(void)
 {
 	struct err why = { "" };
@@ -351,6 +396,8 @@ int main(void)
 		cmocka_unit_test(memory_changes_under_the_guest),
 		cmocka_unit_test(the_local_apic_goes_in_and_out),
 		cmocka_unit_test(an_unknown_exit_tells_the_vcpus_state),
+		cmocka_unit_test(the_tscs_factor_is_the_kernels),
+		cmocka_unit_test(the_tsc_is_scaled_or_refused),
 	};
 
 	if (kvm_engine.probe(&why)) {

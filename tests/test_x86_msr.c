@@ -300,6 +300,39 @@ static void test_kvmclock_scale(void **state)
 	free_with_clock(h);
 }
 
+/* A guest from a host with another TSC: both clocks run as they did there. */
+static void test_scaled_tsc(void **state)
+{
+	static const unsigned percent[] = { 50, 75, 130, 400 };
+	struct harness *h = harness_with_clock();
+	const struct page *p = harness_ptr(h, HARNESS_DATA);
+
+	assert_null(h->xm.engine_ops->scale_tsc);
+	for (unsigned i = 0; i < sizeof(percent) / sizeof(percent[0]); i++) {
+		uint32_t khz = clock_tsc_khz() / 100 * percent[i];
+		uint64_t tsc, ns;
+		int64_t off;
+
+		assert_int_equal(x86_set_tsc_khz(&h->xm, khz, NULL), 0);
+		assert_int_equal(h->xm.tsc_khz, khz);
+		h->cpu->tsc_offset = 12345 - x86_host_tsc(&h->xm);
+		assert_true(x86_wrmsr(h->cpu, 0x12, HARNESS_DATA | 1));
+		tsc = x86_tsc(h->cpu);
+		ns = vclock_now(h->xm.clock);
+		assert_true(tsc >= 12345);
+		while (vclock_now(h->xm.clock) < ns + 20000000)
+			;
+		tsc = x86_tsc(h->cpu) - tsc;
+		ns = vclock_now(h->xm.clock) - ns;
+		off = (int64_t)(tsc * 1000000 / khz - ns);
+		assert_true(off > -1000000 && off < 1000000);
+		off = (int64_t)(guest_ns(p, x86_tsc(h->cpu)) -
+				vclock_now(h->xm.clock));
+		assert_true(off > -1000000 && off < 1000000);
+	}
+	free_with_clock(h);
+}
+
 static void test_kvmclock_off_and_elsewhere(void **state)
 {
 	struct harness *h = harness_with_clock();
@@ -341,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_io_breakpoint),
 		cmocka_unit_test(test_kvmclock),
 		cmocka_unit_test(test_kvmclock_scale),
+		cmocka_unit_test(test_scaled_tsc),
 		cmocka_unit_test(test_kvmclock_off_and_elsewhere),
 		cmocka_unit_test(test_wall_clock),
 	};

@@ -112,6 +112,11 @@ struct engine_ops {
 	void (*set_routes)(struct x86_machine *xm, const struct x86_route *r,
 			   unsigned count);
 	/*
+	 * The guest's TSC is to run at khz: sets x86_machine.tsc_ratio and
+	 * tsc_shift to what it does.
+	 */
+	int (*scale_tsc)(struct x86_machine *xm, uint32_t khz, struct err *err);
+	/*
 	 * While on, collect() sets MEM_PAGE_DIRTY for each page of RAM that a
 	 * vCPU wrote since the last collect() or since it was switched on.
 	 * Engines without them set the flag as they write.

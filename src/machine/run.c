@@ -381,7 +381,8 @@ static void run_stop_time(struct vm *vm)
 static void run_start_time(struct vm *vm)
 {
 	struct x86_machine *xm = &vm->xm;
-	uint64_t paused = clock_tsc() - xm->tsc_stopped;
+	uint64_t paused = x86_scale_tsc(xm, clock_tsc()) -
+			  x86_scale_tsc(xm, xm->tsc_stopped);
 
 	vclock_resume(vm->env.clock);
 	xm->tsc_stopped = 0;

@@ -305,8 +305,13 @@ static void vm_walk_clock(struct vm *vm, struct walk *w)
 		vclock_set(vm->env.clock, now);
 }
 
-/* Two hosts' TSCs are never quite the same; guests live with this much. */
+/*
+ * Two hosts' TSCs are never quite the same; guests live with this much.  With
+ * more the guest's is scaled.
+ */
 #define VM_TSC_PPM_MAX 500
+/* No processor's is slower; nor is there a ratio for 0. */
+#define VM_TSC_KHZ_MIN 100000
 
 static bool vm_tsc_fits(uint32_t a, uint32_t b)
 {
@@ -320,6 +325,7 @@ static void vm_check_model(struct vm *vm, const struct x86_model *want,
 {
 	struct x86_model offered;
 	const char *missing = "";
+	struct err err = { "" };
 
 	x86_model_host(&offered);
 	if (vm->xm.engine_ops->limit_model)
@@ -330,11 +336,11 @@ static void vm_check_model(struct vm *vm, const struct x86_model *want,
 			  "cannot show it on this host; start guests that are "
 			  "to be moved with less, as in --cpu v2",
 			  missing, vm->xm.engine_ops->name);
-	else if (!vm_tsc_fits(khz, vm->xm.tsc_khz))
-		walk_fail(w,
-			  "the guest's time stamp counter runs at %u kHz, "
-			  "this host's at %u kHz",
-			  khz, vm->xm.tsc_khz);
+	else if (khz < VM_TSC_KHZ_MIN)
+		walk_fail(w, "the time stamp counter runs at %u kHz", khz);
+	else if (!vm_tsc_fits(khz, vm->xm.tsc_khz) &&
+		 x86_set_tsc_khz(&vm->xm, khz, &err))
+		walk_fail(w, "%s", err.msg);
 	else
 		vm->xm.model = *want;
 }

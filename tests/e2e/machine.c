@@ -57,15 +57,22 @@ void machine_end(struct machine *m)
 	free(m);
 }
 
-/* Reads the console until it says so, for a minute without a word at most. */
+static int patience_ms(void)
+{
+	const char *s = getenv("PATIENCE");
+
+	return 1000 * (s ? atoi(s) : 60);
+}
+
 void machine_expect(struct machine *m, const char *text)
 {
 	struct pollfd p = { m->console, POLLIN, 0 };
+	int patience = patience_ms();
 
 	while (!strstr(m->said, text)) {
 		ssize_t n;
 
-		if (poll(&p, 1, 60000) <= 0 ||
+		if (poll(&p, 1, patience) <= 0 ||
 		    m->said_len > sizeof(m->said) - 2)
 			fail_msg("no '%s' in '%s'", text, m->said);
 		n = read(m->console, m->said + m->said_len,

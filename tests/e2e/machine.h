@@ -25,7 +25,10 @@ struct machine {
 struct machine *machine_make(const struct vm_config *like);
 void machine_start(struct machine *m);
 void machine_end(struct machine *m);
-/* Reads the console until it says so, for a minute without a word at most. */
+/*
+ * Reads the console until it says so; without a word for PATIENCE seconds at
+ * most (environment; default 60).
+ */
 void machine_expect(struct machine *m, const char *text);
 void machine_type(struct machine *m, const char *text);
 

@@ -5,7 +5,8 @@
  *
  * Without INITRD the kernel is the monitor guest; else a stock kernel whose
  * script "sums" checks itself (sums.sh).  Engines that do not run here are left
- * out.  CPU_MODEL in the environment: --cpu.
+ * out.  In the environment: CPU_MODEL is --cpu; TSC_PERCENT: how fast the TSC
+ * of the guest's first host is, against this one's.
  */
 #include "machine.h"
 
@@ -60,6 +61,20 @@ static void move_ask_monitor(struct machine *m, unsigned n)
 	machine_expect(m, n < 10 ? want : "monitor");
 }
 
+/* As if the guest came from a host with another TSC. */
+static void move_scale_tsc(struct machine *m)
+{
+	const char *percent = getenv("TSC_PERCENT");
+	struct err err = { "" };
+	uint32_t khz;
+
+	if (!percent)
+		return;
+	khz = m->vm->xm.tsc_khz / 100 * (uint32_t)atoi(percent);
+	if (x86_set_tsc_khz(&m->vm->xm, khz, &err))
+		fail_msg("%s", err.msg);
+}
+
 static void a_guest_goes_around_the_engines(void **state)
 {
 	struct vm_config like = { .memory = 32 << 20, .cpus = 1 };
@@ -79,6 +94,7 @@ static void a_guest_goes_around_the_engines(void **state)
 	like.cpu = getenv("CPU_MODEL");
 	m = machine_make(&like);
 	m->never = "WRONG";
+	move_scale_tsc(m);
 	machine_start(m);
 	machine_expect(m, args.initrd ? "turn 1 done" : "monitor ready");
 	for (unsigned i = 1; i <= args.moves; i++) {

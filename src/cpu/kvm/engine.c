@@ -342,6 +342,7 @@ const struct engine_ops kvm_engine = {
 	.send_msi = engine_send_msi,
 	.extint = engine_extint,
 	.set_routes = engine_set_routes,
+	.scale_tsc = scale_tsc,
 	.dirty_log = slots_dirty_log,
 	.dirty_collect = slots_dirty_collect,
 };

@@ -26,6 +26,7 @@ struct kvm_guest {
 	int kvm;          /* /dev/kvm */
 	int fd;           /* the virtual machine */
 	size_t run_bytes; /* of each vCPU's struct kvm_run */
+	uint32_t tsc_khz; /* the host's, as the kernel has it */
 	struct kvm_cpuid2 *supported;
 
 	pthread_mutex_t slot_lock;           /* guards the slots; a leaf */
@@ -122,6 +123,14 @@ void coalesce_start(struct x86_machine *xm, void *run);
 void coalesce_end(struct x86_machine *xm);
 /* Does what was kept.  Any thread; opaque: struct x86_machine. */
 void coalesce_flush(void *opaque);
+
+/* --- scale.c
+ * ------------------------------------------------------------------ */
+
+/* engine_ops.scale_tsc */
+int scale_tsc(struct x86_machine *xm, uint32_t khz, struct err *err);
+/* What KVM_SET_TSC_KHZ makes of it, with this many bits behind the point. */
+uint64_t scale_ratio(uint32_t khz, uint32_t host_khz, unsigned bits);
 
 /* --- setup.c: vm_init, vcpu_init
  * ---------------------------------------------- */

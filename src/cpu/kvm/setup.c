@@ -414,6 +414,8 @@ int setup_vcpu(struct x86_cpu *cpu, struct err *err)
 		setup_vcpu_free(cpu);
 	else
 		lapic_set_outside(cpu->lapic, true);
+	if (rc == 0 && cpu->index == 0)
+		g->tsc_khz = (uint32_t)ioctl(v->fd, KVM_GET_TSC_KHZ, 0);
 	if (rc == 0 && !g->ring)
 		coalesce_start(cpu->xm, v->run);
 	return rc;

@@ -159,7 +159,8 @@ static bool sys_rdtsc(struct xl_gen *g, const struct x86_insn *insn)
 {
 	struct xl_asm *a = g->a;
 
-	if (g->x->cpu->cr4 & X86_CR4_TSD || g->x->lockstep)
+	if (g->x->cpu->cr4 & X86_CR4_TSD || g->x->lockstep ||
+	    g->x->cpu->xm->tsc_ratio)
 		return false;
 	if (insn->op == X86_RDTSCP) { /* all before is done: lfence */
 		asm_op(a, OP(1, 0xae), 5, RM_REG(0));

@@ -286,7 +286,25 @@ void x86_set_rflags(struct x86_cpu *cpu, uint64_t value, uint64_t mask)
 
 uint64_t x86_host_tsc(const struct x86_machine *xm)
 {
-	return xm->tsc_stopped ? xm->tsc_stopped : clock_tsc();
+	return x86_scale_tsc(xm,
+			     xm->tsc_stopped ? xm->tsc_stopped : clock_tsc());
+}
+
+int x86_set_tsc_khz(struct x86_machine *xm, uint32_t khz, struct err *err)
+{
+	const struct engine_ops *ops = xm->engine_ops;
+	int rc = 0;
+
+	if (ops->scale_tsc) {
+		rc = ops->scale_tsc(xm, khz, err);
+	} else {
+		xm->tsc_shift = 32;
+		xm->tsc_ratio = ((uint64_t)khz << 32) / clock_tsc_khz();
+	}
+	if (rc == 0)
+		xm->tsc_khz = khz;
+	xm->kvmclock.valid = false;
+	return rc;
 }
 
 uint64_t x86_tsc(const struct x86_cpu *cpu)

@@ -170,7 +170,7 @@ struct x86_cpu {
 	struct x86_dtr gdtr, idtr;
 	struct x86_msrs msr;
 	bool intr_masked;     /* X86_PEND_INTR was cleared because IF = 0 */
-	uint64_t tsc_offset; /* guest TSC = host TSC + this; see x86_tsc() */
+	uint64_t tsc_offset; /* guest TSC = scaled host TSC + this: x86_tsc() */
 	uint64_t pdpte[4];  /* PAE: loaded with CR3 */
 
 	/* --- Faults ------------------------------------------------------ */
@@ -229,7 +229,14 @@ struct x86_machine {
 	void *engine;		/* the engine's own per-guest data */
 	unsigned cpu_count;
 	struct x86_cpu **cpus;	/* cpu_count, in APIC id order */
-	uint32_t tsc_khz;
+	uint32_t tsc_khz;	/* the guest's */
+	/*
+	 * A guest from a host whose TSC runs at another rate: guest TSC =
+	 * (host TSC * tsc_ratio >> tsc_shift) + offset.  ratio 0: the host's
+	 * own rate.  Changes only while every vCPU stands still.
+	 */
+	uint64_t tsc_ratio;
+	unsigned tsc_shift;
 	struct x86_model model; /* the flags that CPUID shows ... */
 	bool has_model;		/* ... or, without, the host's own */
 	/*
@@ -246,7 +253,7 @@ struct x86_machine {
 	struct {
 		atomic_flag lock;
 		bool valid;	/* guarded by lock, as the rest */
-		uint64_t tsc;	/* host TSC ... */
+		uint64_t tsc;	/* host TSC, scaled ... */
 		uint64_t ns;	/* ... and guest time at that moment */
 	} kvmclock;
 	/* The 8259 pair: is INTR raised, and the INTA cycle (ExtINT). */
@@ -330,8 +337,22 @@ void x86_mode_changed(struct x86_cpu *cpu);
  */
 void x86_set_rflags(struct x86_cpu *cpu, uint64_t value, uint64_t mask);
 
-/* Host TSC now, or when the guest was paused: guest TSC = this + offset. */
+/* A reading of the host's TSC at the guest's rate. */
+static inline uint64_t x86_scale_tsc(const struct x86_machine *xm,
+				     uint64_t host)
+{
+	if (!xm->tsc_ratio)
+		return host;
+	return (uint64_t)((unsigned __int128)host * xm->tsc_ratio >>
+			  xm->tsc_shift);
+}
+/* That now, or when the guest was paused: guest TSC = this + offset. */
 uint64_t x86_host_tsc(const struct x86_machine *xm);
+/*
+ * From now on the guest's TSC runs at khz, whatever the host's does.  The vCPUs
+ * stand; their offsets are to be set anew.
+ */
+int x86_set_tsc_khz(struct x86_machine *xm, uint32_t khz, struct err *err);
 /* Guest's TSC now. */
 uint64_t x86_tsc(const struct x86_cpu *cpu);
 

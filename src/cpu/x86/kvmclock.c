@@ -54,14 +54,15 @@ static void kvmclock_scale(uint32_t tsc_khz, uint32_t *mul, int8_t *shift)
 }
 
 /* The pair with the least time between its two readings of the TSC. */
-static void kvmclock_sample(struct vclock *clock, uint64_t *tsc, uint64_t *ns)
+static void kvmclock_sample(const struct x86_machine *xm, uint64_t *tsc,
+			    uint64_t *ns)
 {
 	uint64_t best = UINT64_MAX;
 
 	for (int i = 0; i < 8; i++) {
-		uint64_t before = clock_tsc();
-		uint64_t now = vclock_now(clock);
-		uint64_t after = clock_tsc();
+		uint64_t before = x86_scale_tsc(xm, clock_tsc());
+		uint64_t now = vclock_now(xm->clock);
+		uint64_t after = x86_scale_tsc(xm, clock_tsc());
 
 		if (after - before < best) {
 			best = after - before;
@@ -79,7 +80,7 @@ static void kvmclock_base(struct x86_cpu *cpu, bool renew, uint64_t *tsc,
 	while (atomic_flag_test_and_set(&xm->kvmclock.lock))
 		__builtin_ia32_pause();
 	if (!xm->kvmclock.valid || renew) {
-		kvmclock_sample(xm->clock, &xm->kvmclock.tsc, &xm->kvmclock.ns);
+		kvmclock_sample(xm, &xm->kvmclock.tsc, &xm->kvmclock.ns);
 		xm->kvmclock.valid = true;
 	}
 	*tsc = xm->kvmclock.tsc;

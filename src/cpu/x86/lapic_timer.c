@@ -125,7 +125,7 @@ uint64_t lapic_timer_get_deadline(struct lapic *l)
 static bool lapic_timer_place_deadline(struct lapic *l)
 {
 	struct lapic_timer *t = &l->timer;
-	uint64_t host = clock_tsc();
+	uint64_t host = x86_scale_tsc(l->cpu->xm, clock_tsc());
 	uint64_t now = x86_tsc(l->cpu);
 	uint32_t khz = l->cpu->xm->tsc_khz ? l->cpu->xm->tsc_khz : 1000000;
 	__uint128_t ns;
@@ -202,7 +202,7 @@ void lapic_timer_set_lvt(struct lapic *l, uint32_t value)
 static bool lapic_timer_deadline_due(struct lapic *l, uint64_t now)
 {
 	struct lapic_timer *t = &l->timer;
-	uint64_t host = clock_tsc();
+	uint64_t host = x86_scale_tsc(l->cpu->xm, clock_tsc());
 	uint32_t khz = l->cpu->xm->tsc_khz ? l->cpu->xm->tsc_khz : 1000000;
 
 	if (!t->deadline)
