@@ -31,11 +31,13 @@ int op_read(struct op *op)
 	uint32_t count = (uint32_t)p9_get(&op->in, 4), at = op->out.at;
 	ssize_t n;
 
+	count = count < op_room(op) ? count : op_room(op);
+	if (f && f->xattr && !op->in.bad)
+		return p9_xattr_read(op, f, offset, count);
 	if (!f || f->file < 0 || op->in.bad)
 		return -EBADF;
 	if (offset > INT64_MAX)
 		return -EINVAL;
-	count = count < op_room(op) ? count : op_room(op);
 	n = pread(f->file, op->out.buf + at + 4, count, (off_t)offset);
 	if (n < 0)
 		return -errno;
@@ -51,10 +53,12 @@ int op_write(struct op *op)
 	uint32_t count = (uint32_t)p9_get(&op->in, 4);
 	ssize_t n;
 
-	if (!f || f->file < 0 || op->in.bad)
+	if (!f || (f->file < 0 && !f->xattr) || op->in.bad)
 		return -EBADF;
 	if (offset > INT64_MAX || count > op->in.end - op->in.at)
 		return -EINVAL;
+	if (f->xattr)
+		return p9_xattr_write(op, f, offset, count);
 	n = pwrite(f->file, op->in.buf + op->in.at, count, (off_t)offset);
 	if (n < 0)
 		return -errno;

@@ -103,7 +103,11 @@ int p9_fid_add(struct p9_fs *fs, uint32_t id, int path, struct p9_fid **out)
 		close(path);
 		return rc;
 	}
-	*f = (struct p9_fid){ *fs_bucket(fs, id), id, path, -1, 0 };
+	*f = (struct p9_fid){ .next = *fs_bucket(fs, id),
+			      .id = id,
+			      .path = path,
+			      .file = -1,
+			      .uid = UINT32_MAX };
 	*fs_bucket(fs, id) = f;
 	fs->count++;
 	if (out)
@@ -122,6 +126,7 @@ void p9_fid_drop(struct p9_fs *fs, struct p9_fid *f)
 	close(f->path);
 	if (f->file >= 0)
 		close(f->file);
+	p9_xattr_drop(fs, f);
 	free(f);
 }
 
@@ -135,7 +140,7 @@ void p9_fs_forget(struct p9_fs *fs)
 /* --- State -----------------------------------------------------------------
  */
 
-/* A fid as text: "ID FLAGS PATH\0", the path relative to the directory. */
+/* "ID FLAGS:UID PATH\0", the path relative to the directory. */
 static void fs_save_fid(const struct p9_fs *fs, const struct p9_fid *f,
 			FILE *out)
 {
@@ -151,8 +156,8 @@ static void fs_save_fid(const struct p9_fs *fs, const struct p9_fid *f,
 	path[n] = '\0';
 	if (n > r)
 		rest = path + r + (path[r] == '/');
-	fprintf(out, "%u %u %s%c", f->id, f->file < 0 ? UINT_MAX : f->flags,
-		rest, '\0');
+	fprintf(out, "%u %u:%u %s%c", f->id, f->file < 0 ? UINT_MAX : f->flags,
+		f->uid, rest, '\0');
 }
 
 static void fs_restore_fid(struct p9_fs *fs, const char *text)
@@ -162,14 +167,20 @@ static void fs_restore_fid(struct p9_fs *fs, const char *text)
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
 	};
 	struct p9_fid *f;
-	unsigned id, flags;
+	unsigned id, flags, uid = UINT32_MAX;
 	int at = 0;
 	long path;
 
-	if (sscanf(text, "%u %u %n", &id, &flags, &at) != 2 || !at)
+	/* Before there were owners: "ID FLAGS PATH" */
+	if ((sscanf(text, "%u %u:%u %n", &id, &flags, &uid, &at) != 3 &&
+	     sscanf(text, "%u %u %n", &id, &flags, &at) != 2) ||
+	    !at)
 		return;
 	path = syscall(SYS_openat2, fs->root, text + at, &how, sizeof(how));
-	if (path < 0 || p9_fid_add(fs, id, (int)path, &f) || flags == UINT_MAX)
+	if (path < 0 || p9_fid_add(fs, id, (int)path, &f))
+		return;
+	f->uid = uid;
+	if (flags == UINT_MAX)
 		return;
 	if (fs->readonly && (flags & (O_ACCMODE | O_TRUNC)))
 		return;

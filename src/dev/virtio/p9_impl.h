@@ -1,6 +1,7 @@
 /*
  * p9_impl.h - what the files of virtio-9p share: p9.c (device, thread),
- * p9_msg.c (messages), p9_fs.c (files that a guest holds), p9_op.c (requests).
+ * p9_msg.c (messages), p9_fs.c (files that a guest holds), p9_op.c (requests,
+ * as p9_attr.c, p9_data.c, p9_make.c and p9_xattr.c).
  * All but p9.c run in the device's thread alone.
  */
 #ifndef HOSTEL_DEV_VIRTIO_P9_IMPL_H
@@ -49,7 +50,12 @@ struct p9_fid {
 	uint32_t id;
 	int path;       /* O_PATH */
 	int file;       /* open for I/O; -1: not */
-	uint32_t flags; /* Linux open flags of `file` */
+	uint32_t flags; /* Linux open flags of `file`, or setxattr(2)'s */
+	uint32_t uid;   /* of whom the guest acts for; UINT32_MAX: not known */
+	/* The value of an attribute, not a file: p9_xattr.c */
+	uint8_t *xattr;
+	uint32_t xattr_len, xattr_at; /* in all; as far as it is written */
+	char *xattr_name;             /* NULL: to be read */
 };
 
 struct p9_fs {
@@ -60,6 +66,7 @@ struct p9_fs {
 	char *dir; /* for sentences */
 	uint32_t msize;
 	unsigned count;
+	uint32_t xattrs; /* bytes of values that fids hold */
 	struct p9_fid *bucket[P9_BUCKETS];
 };
 
@@ -74,6 +81,8 @@ struct p9_fid *p9_fid_find(struct p9_fs *fs, uint32_t id);
 /* Takes `path` over, also on failure. */
 int p9_fid_add(struct p9_fs *fs, uint32_t id, int path, struct p9_fid **out);
 void p9_fid_drop(struct p9_fs *fs, struct p9_fid *f);
+/* What it has of p9_xattr.c's. */
+void p9_xattr_drop(struct p9_fs *fs, struct p9_fid *f);
 
 /* Descriptors or -errno. */
 int p9_open_name(int dir, const char *name);

@@ -36,7 +36,7 @@ int op_lopen(struct op *op)
 
 	if (!f || op->in.bad)
 		return f ? -EINVAL : -EBADF;
-	if (f->file >= 0)
+	if (f->file >= 0 || f->xattr)
 		return -EBUSY;
 	if (!op_may_open(op, flags))
 		return -EROFS;
@@ -48,20 +48,23 @@ int op_lopen(struct op *op)
 	return op_put_open(op, f);
 }
 
-/* Makes it, or opens what is there if it may be. */
-static int op_create_file(struct op *op, int dir, const char *name,
-			  uint32_t flags, mode_t mode)
+/* Makes it, or opens what is there if it may be: that keeps its owner. */
+static int op_create_file(struct op *op, const struct p9_fid *dir,
+			  const char *name, uint32_t flags, mode_t mode,
+			  uint32_t gid)
 {
 	int keep = (int)(flags & (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC));
-	int fd = openat(dir, name,
+	int fd = openat(dir->path, name,
 			keep | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC |
 				O_NONBLOCK,
 			mode & 07777 & ~OP_UNSAFE_MODE);
 	int path;
 
+	if (fd >= 0)
+		op_give(fd, dir->uid, gid);
 	if (fd >= 0 || errno != EEXIST || (flags & O_EXCL))
 		return fd < 0 ? -errno : fd;
-	path = p9_open_name(dir, name);
+	path = p9_open_name(dir->path, name);
 	if (path < 0)
 		return path;
 	fd = p9_open_file(op->fs, path, flags);
@@ -83,9 +86,9 @@ int op_lcreate(struct op *op)
 		return f ? -EINVAL : -EBADF;
 	if (op->fs->readonly)
 		return -EROFS;
-	if (f->file >= 0)
+	if (f->file >= 0 || f->xattr)
 		return -EBUSY;
-	fd = op_create_file(op, f->path, name, flags, mode);
+	fd = op_create_file(op, f, name, flags, mode, gid);
 	if (fd < 0)
 		return fd;
 	path = openat(op->fs->self_fds, p9_fd_name(self, fd),
@@ -94,20 +97,22 @@ int op_lcreate(struct op *op)
 		close(fd);
 		return -EMFILE;
 	}
-	op_give(path, UINT32_MAX, gid);
 	close(f->path);
-	*f = (struct p9_fid){ f->next, f->id, path, fd, flags };
+	f->path = path;
+	f->file = fd;
+	f->flags = flags;
 	return op_put_open(op, f);
 }
 
-/* After something was made: its group, and the qid that is the answer. */
-static int op_made(struct op *op, int dir, const char *name, uint32_t gid)
+/* After something was made: its owner, and the qid that is the answer. */
+static int op_made(struct op *op, const struct p9_fid *dir, const char *name,
+		   uint32_t gid)
 {
-	int rc, fd = p9_open_name(dir, name);
+	int rc, fd = p9_open_name(dir->path, name);
 
 	if (fd < 0)
 		return fd;
-	op_give(fd, UINT32_MAX, gid);
+	op_give(fd, dir->uid, gid);
 	rc = op_put_qid_of(op, fd);
 	close(fd);
 	return rc;
@@ -127,7 +132,7 @@ int op_symlink(struct op *op)
 		return -EROFS;
 	if (symlinkat(target, f->path, name))
 		return -errno;
-	return op_made(op, f->path, name, gid);
+	return op_made(op, f, name, gid);
 }
 
 /* Pipes and sockets, which live in the guest; no devices. */
@@ -149,7 +154,7 @@ int op_mknod(struct op *op)
 		return -EPERM;
 	if (mknodat(f->path, name, mode & ~OP_UNSAFE_MODE, 0))
 		return -errno;
-	return op_made(op, f->path, name, gid);
+	return op_made(op, f, name, gid);
 }
 
 int op_mkdir(struct op *op)
@@ -166,7 +171,7 @@ int op_mkdir(struct op *op)
 		return -EROFS;
 	if (mkdirat(f->path, name, mode & 01777))
 		return -errno;
-	return op_made(op, f->path, name, gid);
+	return op_made(op, f, name, gid);
 }
 
 /* --- Names -----------------------------------------------------------------

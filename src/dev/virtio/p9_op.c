@@ -13,11 +13,12 @@
  * reached from the directory by such names.  A request that would change
  * something is refused first where the directory is read-only.
  *
- * Deliberately missing: extended attributes, Trename and Tremove (a fid does
+ * Deliberately missing: Trename and Tremove (a fid does
  * not know its name; Linux takes Trenameat and Tunlinkat), authentication.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -95,8 +96,14 @@ static int op_attach(struct op *op)
 {
 	uint32_t id = (uint32_t)p9_get(&op->in, 4);
 	uint32_t auth = (uint32_t)p9_get(&op->in, 4);
+	char uname[P9_NAME_MAX + 1], aname[PATH_MAX];
+	struct p9_fid *f;
+	uint32_t uid;
 	int fd, rc;
 
+	p9_get_string(&op->in, uname, sizeof(uname));
+	p9_get_string(&op->in, aname, sizeof(aname));
+	uid = (uint32_t)p9_get(&op->in, 4);
 	if (op->in.bad || auth != P9_NO_FID)
 		return -EINVAL;
 	fd = fcntl(op->fs->root, F_DUPFD_CLOEXEC, 0);
@@ -107,7 +114,10 @@ static int op_attach(struct op *op)
 		close(fd);
 		return rc;
 	}
-	return p9_fid_add(op->fs, id, fd, NULL);
+	rc = p9_fid_add(op->fs, id, fd, &f);
+	if (rc == 0)
+		f->uid = uid;
+	return rc;
 }
 
 static int op_flush(struct op *op)
@@ -182,9 +192,15 @@ static int op_walk_names(struct op *op, int from, unsigned names,
 
 static int op_move_fid(struct op *op, struct p9_fid *f, uint32_t id, int fd)
 {
-	if (id != f->id)
-		return p9_fid_add(op->fs, id, fd, NULL);
-	if (f->file >= 0) {
+	if (id != f->id) {
+		struct p9_fid *to;
+		int rc = p9_fid_add(op->fs, id, fd, &to);
+
+		if (rc == 0)
+			to->uid = f->uid;
+		return rc;
+	}
+	if (f->file >= 0 || f->xattr) {
 		close(fd);
 		return -EBUSY;
 	}
@@ -219,17 +235,20 @@ static int op_walk(struct op *op)
 
 /* By the type of the request; the answer's is one more. */
 static int (*const op_table[128])(struct op *op) = {
-	[8] = op_statfs,    [12] = op_lopen,    [14] = op_lcreate,
-	[16] = op_symlink,  [18] = op_mknod,    [20] = op_refuse, /* rename */
-	[22] = op_readlink, [24] = op_getattr,  [26] = op_setattr,
-	[30] = op_refuse, /* xattrwalk */
-	[32] = op_refuse, /* xattrcreate */
-	[40] = op_readdir,  [50] = op_fsync,    [52] = op_lock,
-	[54] = op_getlock,  [70] = op_link,     [72] = op_mkdir,
-	[74] = op_renameat, [76] = op_unlinkat, [100] = op_version,
+	[8] = op_statfs,       [12] = op_lopen,
+	[14] = op_lcreate,     [16] = op_symlink,
+	[18] = op_mknod,       [20] = op_refuse, /* rename */
+	[22] = op_readlink,    [24] = op_getattr,
+	[26] = op_setattr,     [30] = op_xattrwalk,
+	[32] = op_xattrcreate, [40] = op_readdir,
+	[50] = op_fsync,       [52] = op_lock,
+	[54] = op_getlock,     [70] = op_link,
+	[72] = op_mkdir,       [74] = op_renameat,
+	[76] = op_unlinkat,    [100] = op_version,
 	[102] = op_refuse, /* auth */
-	[104] = op_attach,  [108] = op_flush,   [110] = op_walk,
-	[116] = op_read,    [118] = op_write,   [120] = op_clunk,
+	[104] = op_attach,     [108] = op_flush,
+	[110] = op_walk,       [116] = op_read,
+	[118] = op_write,      [120] = op_clunk,
 	[122] = op_remove,
 };
 

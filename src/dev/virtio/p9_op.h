@@ -51,5 +51,13 @@ int op_renameat(struct op *op);
 int op_unlinkat(struct op *op);
 int op_read(struct op *op);
 int op_write(struct op *op);
+int op_xattrwalk(struct op *op);
+int op_xattrcreate(struct op *op);
+
+/* Reading and writing where the fid is an attribute's value. */
+int p9_xattr_read(struct op *op, const struct p9_fid *f, uint64_t offset,
+		  uint32_t count);
+int p9_xattr_write(struct op *op, struct p9_fid *f, uint64_t offset,
+		   uint32_t count);
 
 #endif
