@@ -7,7 +7,9 @@
 #include "base/log.h"
 #include "cpu/x86/msr.h"
 #include "machine/acpi.h"
+#include "machine/bios.h"
 #include "machine/e820.h"
+#include "machine/mptable.h"
 #include "machine/pc.h"
 #include "machine/smbios.h"
 #include "machine/vm.h"
@@ -51,51 +53,6 @@ void guest_close(struct guest *g)
 	g->firmware = NULL;
 }
 
-/* BIOS data area: what programs read there without asking a BIOS. */
-static void guest_bios_data(struct mem *mem)
-{
-	const uint16_t com1 = 0x3f8, ebda = E820_EBDA >> 4;
-	const uint16_t base_kib = E820_EBDA >> 10;
-
-	mem_write(mem, 0x400, &com1, 2);
-	mem_write(mem, 0x40e, &ebda, 2);
-	mem_write(mem, 0x413, &base_kib, 2);
-}
-
-/*
- * Interrupt handlers for kernels that call a BIOS on their way (Xen's
- * trampoline): services fail with CF and "function not supported", hardware
- * interrupts are acknowledged, all else returns.
- */
-#define GUEST_STUBS 0xfff00u
-enum { GUEST_STUB_IRET, GUEST_STUB_SERVICE, GUEST_STUB_PIC, GUEST_STUB_PIC2 };
-
-static const uint8_t guest_stubs[][16] = {
-	[GUEST_STUB_IRET] = { 0xcf },
-	/* push bp; mov bp, sp; or byte [bp+6], 1; pop bp; mov ah, 86h; iret */
-	[GUEST_STUB_SERVICE] = { 0x55, 0x89, 0xe5, 0x80, 0x4e, 0x06, 0x01, 0x5d,
-				 0xb4, 0x86, 0xcf },
-	/* push ax; mov al, 20h; out 20h, al; pop ax; iret */
-	[GUEST_STUB_PIC] = { 0x50, 0xb0, 0x20, 0xe6, 0x20, 0x58, 0xcf },
-	[GUEST_STUB_PIC2] = { 0x50, 0xb0, 0x20, 0xe6, 0xa0, 0xe6, 0x20, 0x58,
-			      0xcf },
-};
-
-static void guest_bios_vectors(struct mem *mem)
-{
-	for (uint32_t v = 0; v < 256; v++) {
-		unsigned stub = v >= 0x08 && v < 0x10   ? GUEST_STUB_PIC
-				: v >= 0x10 && v < 0x1c ? GUEST_STUB_SERVICE
-				: v >= 0x70 && v < 0x78 ? GUEST_STUB_PIC2
-							: GUEST_STUB_IRET;
-		uint32_t at = GUEST_STUBS + stub * sizeof(guest_stubs[0]);
-		uint32_t far = 0xf000u << 16 | (at & 0xffff);
-
-		mem_write(mem, v * 4, &far, 4);
-	}
-	mem_write(mem, GUEST_STUBS, guest_stubs, sizeof(guest_stubs));
-}
-
 static void guest_smbios(struct vm *vm)
 {
 	struct smbios_config c = { .name = vm->config.name,
@@ -125,8 +82,7 @@ static int guest_tables(struct vm *vm, struct err *err)
 	free(tables);
 	if (len <= (int)(SMBIOS_BASE - ACPI_BASE)) /* beside 1000s of vCPUs */
 		guest_smbios(vm);
-	guest_bios_data(vm->env.mem);
-	guest_bios_vectors(vm->env.mem);
+	bios_leave(vm, len <= (int)(MPTABLE_BASE - ACPI_BASE));
 	return len < 0 ? len : 0;
 }
 

@@ -43,9 +43,6 @@
 
 #define PCI_HIGH_END (1ull << 46) /* MAXPHYADDR, as CPUID says */
 
-/* No window below this, however little RAM there is. */
-#define PCI_HOLE_LOWEST 0x80000000ull
-
 enum pci_windows {
 	PCI_WINDOW_LOW,
 	PCI_WINDOW_HIGH,
@@ -538,14 +535,16 @@ static void pci_host_free(struct dev *dev)
 	free(host);
 }
 
-/* The hole between low RAM and the I/O APIC, in which ECAM lies, too. */
+/*
+ * The hole between low RAM and the I/O APIC, in which ECAM lies, too: an OS
+ * without ACPI places BARs just behind RAM, however little there is.
+ */
 static uint64_t pci_hole_base(struct mem *mem)
 {
 	struct mem_range ram[2];
 
 	mem_ram_ranges(mem, ram);
-	uint64_t end = (ram[0].base + ram[0].size + 0xfffff) & ~0xfffffull;
-	return end > PCI_HOLE_LOWEST ? end : PCI_HOLE_LOWEST;
+	return (ram[0].base + ram[0].size + 0xfffff) & ~0xfffffull;
 }
 
 /* Firmware places 64-bit BARs where it likes, above RAM. */
