@@ -34,6 +34,7 @@ ok()
 # start ARGUMENT...: hostel in the background, waits for the login prompt.
 start()
 {
+	: >"$tmp/serial" # not the last one's, should the shell be slow
 	"$hostel" "$@" </dev/null >"$tmp/serial" 2>"$tmp/err" &
 	pid=$!
 	login 1

@@ -8,10 +8,12 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "block/block.h"
@@ -21,6 +23,7 @@
 #include "image/instance.h"
 #include "image/seed.h"
 #include "image/store.h"
+#include "image/work.h"
 
 /* sha256sum of "content". */
 #define CONTENT_SHA \
@@ -178,6 +181,81 @@ static void interrupted_work_is_swept(void **state)
 	assert_int_equal(access(left, F_OK), -1);
 	assert_int_equal(access(held, F_OK), 0);
 	store_close(other);
+}
+
+static int work_that_lasts(void *opaque, struct err *err)
+{
+	struct bench *b = opaque;
+	char dir[PATH_MAX];
+
+	assert_int_equal(store_temp(b->s, dir, err), 0);
+	if (fork())
+		pause();
+	/* As programs that it starts would: there longer than it is. */
+	execlp("sleep", "sleep", "60", NULL);
+	return 0;
+}
+
+static void work_ended(void *opaque)
+{
+	struct bench *b = opaque;
+
+	store_sweep(b->s);
+}
+
+static int work_files(struct bench *b)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	home_path(path, NULL, "%s/images/tmp", b->dir);
+	assert_int_equal(stat(path, &st), 0);
+	return (int)st.st_nlink - 2;
+}
+
+static void ended_work_leaves_nothing(void **state)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct bench *b = *state;
+	int status;
+
+	for (size_t i = 0; i < 3; i++) {
+		pid_t pid = fork();
+
+		if (!pid)
+			_exit(work_run(work_that_lasts, work_ended, b, NULL));
+		while (!work_files(b))
+			usleep(1000);
+		usleep(50000);
+		kill(pid, signals[i]);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), signals[i]);
+		assert_int_equal(work_files(b), 0);
+	}
+}
+
+static int work_that_fails(void *opaque, struct err *err)
+{
+	return err_set(err, ENOSPC, "too little of %s", "it");
+}
+
+static int work_that_dies(void *opaque, struct err *err)
+{
+	raise(SIGKILL);
+	return 0;
+}
+
+static void work_says_what_went_wrong(void **state)
+{
+	struct err err = { "" };
+
+	assert_int_equal(work_run(work_that_fails, work_ended, *state, &err),
+			 -ENOSPC);
+	assert_string_equal(err.msg, "too little of it");
+	assert_int_equal(work_run(work_that_dies, work_ended, *state, &err),
+			 -EIO);
+	assert_non_null(strstr(err.msg, "signal 9"));
 }
 
 static void names_of_images(void **state)
@@ -502,6 +580,26 @@ static void an_archive_without_a_disk_is_refused(void **state)
 	assert_non_null(strstr(err.msg, ".qcow2"));
 }
 
+/* copy_file_range(2) refuses that between some. */
+static void images_come_from_other_file_systems(void **state)
+{
+	char path[] = "/dev/shm/hostel-import-XXXXXX";
+	struct bench *b = *state;
+	struct image image = { .format = "" };
+	struct err err = { "" };
+	int fd = mkstemp(path);
+
+	if (fd < 0)
+		skip();
+	assert_int_equal(ftruncate(fd, PACKED_SIZE), 0);
+	assert_int_equal(pwrite(fd, "\x55\xaa", 2, 510), 2);
+	assert_int_equal(pwrite(fd, "middle", 6, PACKED_SIZE / 2 - 3), 6);
+	close(fd);
+	if (take(b, path, &image, &err))
+		fail_msg("%s", err.msg);
+	unlink(path);
+}
+
 static void vmdk_images_become_qcow2(void **state)
 {
 	static const char *const variants[] = { "sparse", "stream", "flat" };
@@ -533,6 +631,8 @@ int main(void)
 		T(names_share_a_blob),
 		T(a_blob_in_use_outlives_its_name),
 		T(interrupted_work_is_swept),
+		T(ended_work_leaves_nothing),
+		T(work_says_what_went_wrong),
 		T(names_of_images),
 		T(a_name_file_that_lies),
 		T(a_guest_is_loaded_as_it_was_saved),
@@ -545,6 +645,7 @@ int main(void)
 		T(packed_images_are_unpacked),
 		T(packed_images_that_are_cut_off_are_refused),
 		T(an_archive_without_a_disk_is_refused),
+		T(images_come_from_other_file_systems),
 		T(vmdk_images_become_qcow2),
 	};
 

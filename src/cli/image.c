@@ -1,6 +1,14 @@
-/* hostel image: the store of images, by verbs of its own. */
+/*
+ * image.c - hostel image: the store of images, by verbs of its own.
+ *
+ * What takes long (build, pull, import) is done in a process of its own, in a
+ * directory of the store's tmp/: Ctrl-C ends that with all that it started,
+ * and what it left is swept (work.h, store.h).  A name in the store, or the
+ * file of --output, appears when it is whole.
+ */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +25,7 @@
 #include "image/instance.h"
 #include "image/keys.h"
 #include "image/proc.h"
+#include "image/work.h"
 #include "machine/config.h"
 
 /* What a verb works with: its options, its words, the store. */
@@ -42,6 +51,43 @@ static const char *image_opt(const struct image_call *c, const char *key)
 static const char *image_word(const struct image_call *c, size_t i)
 {
 	return json_string_value(json_array_get(c->words, i));
+}
+
+/* --- Work that Ctrl-C ends ------------------------------------------------ */
+
+/* What the work needs; it is done in a process of its own. */
+struct image_work {
+	struct store *store;
+	struct progress *progress;
+	const struct build *build;
+	const struct fetch *fetch;
+	const char *from;   /* a file to import */
+	const char *part;   /* the file of --output until it is whole */
+	struct image image; /* what is known of it beforehand */
+};
+
+static void image_ended(void *opaque)
+{
+	struct image_work *w = opaque;
+
+	store_sweep(w->store);
+	if (w->part)
+		unlink(w->part);
+	progress_end(w->progress);
+	fprintf(stderr, "hostel: interrupted; %s\n",
+		w->fetch && !w->fetch->no_verify
+			? "what was fetched is kept a week for another try"
+			: "nothing was kept");
+}
+
+static int image_work(work_fn *fn, struct image_work *w, struct err *err)
+{
+	int rc = work_run(fn, image_ended, w, err);
+
+	if (rc) /* it may have been killed */
+		store_sweep(w->store);
+	progress_end(w->progress);
+	return rc;
 }
 
 /* --- build ---------------------------------------------------------------- */
@@ -122,54 +168,81 @@ static int image_build_options(struct image_call *c, struct build *b,
 }
 
 /* Builds in the store's workplace, where `out` then lies. */
-static int image_build_raw(struct store *s, const struct build *b,
-			   struct progress *p, char out[PATH_MAX],
+static int image_build_raw(const struct image_work *w, char out[PATH_MAX],
 			   struct err *err)
 {
 	char dir[PATH_MAX];
-	int rc = store_temp(s, dir, err);
+	int rc = store_temp(w->store, dir, err);
 
 	if (!rc)
 		rc = home_path(out, err, "%s/disk.raw", dir);
-	return rc ? rc : build_image(b, dir, out, p, err);
+	return rc ? rc : build_image(w->build, dir, out, w->progress, err);
+}
+
+static int image_build_work(void *opaque, struct err *err)
+{
+	struct image_work *w = opaque;
+	char file[PATH_MAX];
+	int rc = image_build_raw(w, file, err);
+
+	if (!rc)
+		rc = store_add(w->store, &w->image, file, w->progress, err);
+	store_drop_temp(w->store);
+	return rc;
 }
 
 int image_build(struct store *s, const struct build *b, const char *name,
 		struct progress *p, struct err *err)
 {
-	struct image image = { .format = "raw",
-			       .disk_size = b->size ? b->size : BUILD_SIZE };
-	char file[PATH_MAX];
-	int rc;
+	struct image_work w = { .store = s, .progress = p, .build = b };
+	struct image *image = &w.image;
 
-	snprintf(image.name, sizeof(image.name), "%s", name);
-	snprintf(image.source, sizeof(image.source), "built from %s",
+	strcpy(image->format, "raw");
+	image->disk_size = b->size ? b->size : BUILD_SIZE;
+	snprintf(image->name, sizeof(image->name), "%s", name);
+	snprintf(image->source, sizeof(image->source), "built from %s",
 		 b->release);
-	snprintf(image.user, sizeof(image.user), "%s",
+	snprintf(image->user, sizeof(image->user), "%s",
 		 b->user ? b->user : BUILD_USER);
-	snprintf(image.password, sizeof(image.password), "%s",
+	snprintf(image->password, sizeof(image->password), "%s",
 		 b->password ? b->password : BUILD_PASSWORD);
-	rc = image_build_raw(s, b, p, file, err);
-	if (!rc)
-		rc = store_add(s, &image, file, p, err);
-	store_drop_temp(s);
+	return image_work(image_build_work, &w, err);
+}
+
+static int image_output_work(void *opaque, struct err *err)
+{
+	struct image_work *w = opaque;
+	char file[PATH_MAX];
+	int rc = image_build_raw(w, file, err);
+
+	if (!rc) {
+		progress_step(w->progress, "Writing %.80s", w->part);
+		rc = import_copy(file, w->part, w->progress, err);
+	}
+	store_drop_temp(w->store);
 	return rc;
 }
 
 static int image_build_to(struct image_call *c, const struct build *b,
 			  const char *out, struct err *err)
 {
-	char file[PATH_MAX];
-	int rc;
+	char part[PATH_MAX];
+	struct image_work w = { .store = c->store,
+				.progress = &c->progress,
+				.build = b,
+				.part = part };
+	int rc = home_path(part, err, "%s.%d.part", out, getpid());
 
-	if (!access(out, F_OK))
-		return err_set(err, EEXIST, "--output: %s exists already", out);
-	rc = image_build_raw(c->store, b, &c->progress, file, err);
-	if (!rc) {
-		progress_step(&c->progress, "Writing %.80s", out);
-		rc = import_copy(file, out, &c->progress, err);
-	}
-	store_drop_temp(c->store);
+	if (!rc && !access(out, F_OK))
+		rc = err_set(err, EEXIST, "--output: %s exists already", out);
+	if (rc)
+		return rc;
+	rc = image_work(image_output_work, &w, err);
+	if (!rc && renameat2(AT_FDCWD, part, AT_FDCWD, out, RENAME_NOREPLACE))
+		rc = err_set(err, errno, "--output: cannot make %s: %s", out,
+			     strerror(errno));
+	if (rc)
+		unlink(part);
 	return rc;
 }
 
@@ -222,29 +295,42 @@ static void image_name_of(const char *path, char out[STORE_NAME_MAX + 1])
 	}
 }
 
+static int image_pull_work(void *opaque, struct err *err)
+{
+	struct image_work *w = opaque;
+	struct fetch f = *w->fetch;
+	char dir[PATH_MAX], got[PATH_MAX], file[PATH_MAX], partial[PATH_MAX];
+	int rc = store_temp(w->store, dir, err);
+
+	if (!rc)
+		rc = store_partial(w->store, partial, err);
+	if (!rc)
+		rc = home_path(got, err, "%s/image", dir);
+	f.partial = partial;
+	if (!rc)
+		rc = fetch_image(&f, dir, got, w->progress, err);
+	if (!rc)
+		rc = import_take(got, true, dir, file, &w->image, w->progress,
+				 err);
+	if (!rc)
+		rc = store_add(w->store, &w->image, file, w->progress, err);
+	store_drop_temp(w->store);
+	return rc;
+}
+
 int image_pull(struct store *s, const struct fetch *f, const char *name,
 	       struct progress *p, struct err *err)
 {
-	struct image image = { .format = "" };
-	char dir[PATH_MAX], got[PATH_MAX], file[PATH_MAX];
-	int rc = store_temp(s, dir, err);
+	struct image_work w = { .store = s, .progress = p, .fetch = f };
+	struct image *image = &w.image;
 
-	if (!rc)
-		rc = home_path(got, err, "%s/image", dir);
-	if (!rc)
-		rc = fetch_image(f, dir, got, p, err);
-	if (!rc)
-		rc = import_take(got, true, dir, file, &image, p, err);
-	snprintf(image.name, sizeof(image.name), "%s", name);
-	snprintf(image.source, sizeof(image.source), "%s", f->url);
+	snprintf(image->name, sizeof(image->name), "%s", name);
+	snprintf(image->source, sizeof(image->source), "%s", f->url);
 	if (!strncmp(name, "debian", 6))
-		strcpy(image.user, "debian");
+		strcpy(image->user, "debian");
 	else if (!strncmp(name, "ubuntu", 6))
-		strcpy(image.user, "ubuntu");
-	if (!rc)
-		rc = store_add(s, &image, file, p, err);
-	store_drop_temp(s);
-	return rc;
+		strcpy(image->user, "ubuntu");
+	return image_work(image_pull_work, &w, err);
 }
 
 static int image_do_pull(struct image_call *c, struct err *err)
@@ -264,34 +350,47 @@ static int image_do_pull(struct image_call *c, struct err *err)
 	if (!name)
 		name = known ? what : from_url;
 	if (!store_name_ok(name))
-		return err_set(err, EINVAL, "give the image a --name");
+		return err_set(err, EINVAL,
+			       "%.200s does not end in a name for the image; "
+			       "give one by --name",
+			       f.url);
 	return image_pull(c->store, &f, name, &c->progress, err);
+}
+
+static int image_import_work(void *opaque, struct err *err)
+{
+	struct image_work *w = opaque;
+	char dir[PATH_MAX], file[PATH_MAX];
+	int rc = store_temp(w->store, dir, err);
+
+	if (!rc)
+		rc = import_take(w->from, false, dir, file, &w->image,
+				 w->progress, err);
+	if (!rc)
+		rc = store_add(w->store, &w->image, file, w->progress, err);
+	store_drop_temp(w->store);
+	return rc;
 }
 
 static int image_do_import(struct image_call *c, struct err *err)
 {
-	const char *from = image_word(c, 0), *name = image_word(c, 1);
-	struct image image = { .format = "" };
-	char dir[PATH_MAX], file[PATH_MAX], own[STORE_NAME_MAX + 1];
-	const char *user = image_opt(c, "user");
-	int rc = 0;
+	const char *name = image_word(c, 1), *user = image_opt(c, "user");
+	struct image_work w = { .store = c->store,
+				.progress = &c->progress,
+				.from = image_word(c, 0) };
+	struct image *image = &w.image;
+	char own[STORE_NAME_MAX + 1];
 
-	image_name_of(from, own);
-	snprintf(image.name, sizeof(image.name), "%s", name ? name : own);
-	snprintf(image.source, sizeof(image.source), "%s", from);
-	snprintf(image.user, sizeof(image.user), "%s", user ? user : "");
-	if (!store_name_ok(image.name))
-		rc = err_set(err, EINVAL, "'%.64s' is no name for an image",
-			     image.name);
-	if (!rc)
-		rc = store_temp(c->store, dir, err);
-	if (!rc)
-		rc = import_take(from, false, dir, file, &image, &c->progress,
-				 err);
-	if (!rc)
-		rc = store_add(c->store, &image, file, &c->progress, err);
-	store_drop_temp(c->store);
-	return rc;
+	image_name_of(w.from, own);
+	snprintf(image->name, sizeof(image->name), "%s", name ? name : own);
+	snprintf(image->source, sizeof(image->source), "%s", w.from);
+	snprintf(image->user, sizeof(image->user), "%s", user ? user : "");
+	if (!store_name_ok(image->name))
+		return err_set(err, EINVAL,
+			       "'%.64s' is no name for an image; give one: "
+			       "hostel image import FILE NAME",
+			       image->name);
+	return image_work(image_import_work, &w, err);
 }
 
 /* --- list, info, verify, remove ------------------------------------------- */

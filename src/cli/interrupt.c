@@ -9,11 +9,15 @@ static const int interrupt_signals[] = { SIGINT, SIGTERM, SIGHUP };
 
 static void interrupt_set(int how)
 {
+	struct sigaction now;
 	sigset_t set;
 
+	/* One that is ignored, as by nohup(1), would wait too once blocked. */
 	sigemptyset(&set);
 	for (size_t i = 0; i < INTERRUPT_COUNT; i++)
-		sigaddset(&set, interrupt_signals[i]);
+		if (!sigaction(interrupt_signals[i], NULL, &now) &&
+		    now.sa_handler != SIG_IGN)
+			sigaddset(&set, interrupt_signals[i]);
 	sigprocmask(how, &set, NULL);
 }
 
@@ -22,7 +26,6 @@ void interrupt_hold(void)
 	interrupt_set(SIG_BLOCK);
 }
 
-/* One that is ignored, as by nohup(1), never waits. */
 bool interrupt_waits(void)
 {
 	sigset_t set;

@@ -104,6 +104,30 @@ int import_probe(const char *path, struct image *image, struct err *err)
 
 /* --- Copying -------------------------------------------------------------- */
 
+/* Some kernels refuse it between file systems, others everywhere. */
+static ssize_t import_copy_piece(int in, off_t *from, int out, off_t *at,
+				 size_t len)
+{
+	ssize_t n = copy_file_range(in, from, out, at, len, 0);
+	char *buf;
+
+	if (n >= 0 || (errno != EXDEV && errno != ENOSYS &&
+		       errno != EOPNOTSUPP && errno != EINVAL))
+		return n;
+	buf = malloc(len);
+	if (!buf)
+		return -1;
+	n = pread(in, buf, len, *from);
+	if (n > 0)
+		n = pwrite(out, buf, (size_t)n, *at);
+	free(buf);
+	if (n > 0) {
+		*from += n;
+		*at += n;
+	}
+	return n;
+}
+
 static int import_copy_run(int in, int out, off_t from, off_t to,
 			   uint64_t *done, uint64_t total,
 			   struct progress *progress)
@@ -114,7 +138,7 @@ static int import_copy_run(int in, int out, off_t from, off_t to,
 		size_t len = to - from < (off_t)IMPORT_CHUNK
 				     ? (size_t)(to - from)
 				     : IMPORT_CHUNK;
-		ssize_t n = copy_file_range(in, &from, out, &at, len, 0);
+		ssize_t n = import_copy_piece(in, &from, out, &at, len);
 
 		if (n < 0 && errno == EINTR)
 			continue;

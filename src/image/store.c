@@ -24,7 +24,7 @@
 
 #include "image/home.h"
 
-#define STORE_JSON_MAX 65536
+#define STORE_PARTIAL_S (7 * 24 * 3600)
 
 struct store {
 	char dir[PATH_MAX];
@@ -180,36 +180,67 @@ static int store_open_lock(const char *dir, struct err *err)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Removes what work that died has left behind. */
-static void store_sweep(struct store *s)
+/* A directory of work: free if nobody holds its lock any more. */
+static void store_sweep_work(const char *path)
+{
+	int fd = store_open_lock(path, NULL);
+
+	if (fd < 0)
+		return;
+	if (!flock(fd, LOCK_EX | LOCK_NB))
+		home_remove_tree(path);
+	close(fd);
+}
+
+static void store_sweep_partial(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0)
+		return;
+	if (!fstat(fd, &st) && time(NULL) - st.st_mtime > STORE_PARTIAL_S &&
+	    !flock(fd, LOCK_EX | LOCK_NB))
+		unlink(path);
+	close(fd);
+}
+
+static void store_sweep_each(struct store *s, const char *sub,
+			     void (*fn)(const char *path))
 {
 	char path[PATH_MAX];
 	struct dirent *e;
 	DIR *d;
-	int fd;
 
-	if (home_path(path, NULL, "%s/tmp", s->dir))
+	if (home_path(path, NULL, "%s/%s", s->dir, sub))
 		return;
 	d = opendir(path);
-	while (d && (e = readdir(d))) {
-		if (e->d_name[0] == '.' ||
-		    home_path(path, NULL, "%s/tmp/%s", s->dir, e->d_name))
-			continue;
-		fd = store_open_lock(path, NULL);
-		if (fd < 0)
-			continue;
-		if (!flock(fd, LOCK_EX | LOCK_NB))
-			home_remove_tree(path);
-		close(fd);
-	}
+	while (d && (e = readdir(d)))
+		if (e->d_name[0] != '.' &&
+		    !home_path(path, NULL, "%s/%s/%s", s->dir, sub, e->d_name))
+			fn(path);
 	if (d)
 		closedir(d);
+}
+
+void store_sweep(struct store *s)
+{
+	if (store_lock(s, LOCK_EX, NULL))
+		return;
+	store_sweep_each(s, "tmp", store_sweep_work);
+	store_sweep_each(s, "partial", store_sweep_partial);
+	store_unlock(s);
+}
+
+int store_partial(struct store *s, char dir[PATH_MAX], struct err *err)
+{
+	return home_path(dir, err, "%s/partial", s->dir);
 }
 
 int store_open(struct store **out, struct err *err)
 {
 	static const char *const subs[] = { "images/names", "images/blobs",
-					    "images/tmp" };
+					    "images/tmp", "images/partial" };
 	struct store *s = calloc(1, sizeof(*s));
 	char path[PATH_MAX];
 	int rc = s ? 0 : err_set(err, ENOMEM, "out of memory");
@@ -228,10 +259,7 @@ int store_open(struct store **out, struct err *err)
 	}
 	s->temp_lock = -1;
 	*out = s;
-	if (!store_lock(s, LOCK_EX, NULL)) {
-		store_sweep(s);
-		store_unlock(s);
-	}
+	store_sweep(s);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
  *	images/names/NAME.json	what NAME is: one image, by its SHA-256
  *	images/blobs/SHA256.raw	the images themselves (or .qcow2), read-only
  *	images/tmp/XXXXXX/	work in progress; its `lock` is held meanwhile
+ *	images/partial/SUM	downloads that were interrupted, for a week
  *
  * A blob never changes: guests' disks are overlays on it.  Several names may
  * mean one; it goes when no name and no guest has it any more.  What appears
@@ -48,6 +49,10 @@ void store_close(struct store *s);
 /* A directory of our own to make an image in; removed by store_drop_temp(). */
 int store_temp(struct store *s, char dir[PATH_MAX], struct err *err);
 void store_drop_temp(struct store *s);
+/* Where downloads wait to be taken up again. */
+int store_partial(struct store *s, char dir[PATH_MAX], struct err *err);
+/* Removes what work that is no longer there has left behind. */
+void store_sweep(struct store *s);
 
 /*
  * Takes the file over (it must lie in store_temp's directory): computes its
