@@ -229,6 +229,21 @@ static void pirqs_share_an_8259_input(void **state)
 	assert_false(f->intr.level);
 }
 
+/* Firmware's MP table names the ISA pin to which it routed a PIRQ. */
+static void a_routed_pirq_is_at_the_isa_pin_too(void **state)
+{
+	struct fix *f = *state;
+	struct irq a = irqs_pirq(f->irqs, 0);
+
+	entry(f, 10, 0, 0x8041);
+	irq_set(&a, true);
+	assert_int_equal(f->sent, 0);
+	irqs_route_pirq(f->irqs, 0, 10);
+	assert_int_equal(f->sent, 1);
+	assert_int_equal(f->data & 0xff, 0x41);
+	irqs_route_pirq(f->irqs, 0, 0);
+}
+
 static void state_survives(void **state)
 {
 	struct fix *f = *state;
@@ -297,6 +312,7 @@ int main(void)
 		T(modes_become_messages),
 		T(isa_wires),
 		T(pirqs_share_an_8259_input),
+		T(a_routed_pirq_is_at_the_isa_pin_too),
 		T(state_survives),
 		T(random_accesses),
 	};

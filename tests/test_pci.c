@@ -286,7 +286,9 @@ static void intx(void **state)
 	assert_true(f->pirq[3].level);
 	DEV(f->host)->reset(DEV(f->host));
 	assert_false(f->pirq[3].level);
-	assert_int_equal(pci_pirq(31, 1), 3);
+	assert_int_equal(pci_pirq(24, 1), 0);
+	assert_int_equal(pci_pirq(25, 1), 0); /* the chipset's own */
+	assert_int_equal(pci_pirq(31, 2), 1);
 	assert_int_equal(pci_pirq(2, 4), 1);
 }
 

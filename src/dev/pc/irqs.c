@@ -22,8 +22,12 @@ struct irqs {
 	uint8_t route[IRQS_PIRQS]; /* 8259 input of each PIRQ; 0: none */
 };
 
-/* An 8259 input is the OR of its ISA wire and the PIRQs routed to it. */
-static void irqs_drive_pic(struct irqs *irqs, unsigned n)
+/*
+ * An ISA interrupt is the OR of its wire and the PIRQs routed to it.  So it is
+ * at the I/O APIC, too, whose pin of the same number firmware's MP table names
+ * for a routed PIRQ (SeaBIOS).
+ */
+static void irqs_drive(struct irqs *irqs, unsigned n)
 {
 	bool level = irqs->isa >> n & 1;
 
@@ -32,6 +36,7 @@ static void irqs_drive_pic(struct irqs *irqs, unsigned n)
 			level |= irqs->pirq >> i & 1;
 	}
 	pic_set_irq(irqs->pic, n, level);
+	ioapic_set_irq(irqs->io, n == 0 ? IRQS_TIMER_PIN : n, level);
 }
 
 static void irqs_set_isa(void *opaque, unsigned n, bool level)
@@ -41,8 +46,7 @@ static void irqs_set_isa(void *opaque, unsigned n, bool level)
 	pthread_mutex_lock(&irqs->lock);
 	irqs->isa &= ~(1u << n);
 	irqs->isa |= (uint16_t)(level << n);
-	irqs_drive_pic(irqs, n);
-	ioapic_set_irq(irqs->io, n == 0 ? IRQS_TIMER_PIN : n, level);
+	irqs_drive(irqs, n);
 	pthread_mutex_unlock(&irqs->lock);
 }
 
@@ -54,7 +58,7 @@ static void irqs_set_pirq(void *opaque, unsigned n, bool level)
 	irqs->pirq &= ~(1u << n);
 	irqs->pirq |= (uint8_t)(level << n);
 	if (irqs->route[n])
-		irqs_drive_pic(irqs, irqs->route[n]);
+		irqs_drive(irqs, irqs->route[n]);
 	ioapic_set_irq(irqs->io, IRQS_PIRQ_PIN + n, level);
 	pthread_mutex_unlock(&irqs->lock);
 }
@@ -81,9 +85,9 @@ void irqs_route_pirq(struct irqs *irqs, unsigned n, unsigned isa_irq)
 	unsigned old = irqs->route[n];
 	irqs->route[n] = (uint8_t)isa_irq;
 	if (old)
-		irqs_drive_pic(irqs, old);
+		irqs_drive(irqs, old);
 	if (isa_irq)
-		irqs_drive_pic(irqs, isa_irq);
+		irqs_drive(irqs, isa_irq);
 	pthread_mutex_unlock(&irqs->lock);
 }
 

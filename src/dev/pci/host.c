@@ -90,7 +90,7 @@ const struct msi_bus *pci_host_msi(struct pci_host *host)
 
 unsigned pci_pirq(unsigned slot, unsigned pin)
 {
-	return (slot + pin - 1) % PCI_PIRQS;
+	return (slot < PCI_SLOT_CHIPSET ? slot + pin - 1 : pin - 1) % PCI_PIRQS;
 }
 
 static bool pci_drives(const struct pci_dev *pd, unsigned pirq)

@@ -16,9 +16,10 @@
  * Empty slots and other buses read as all ones.
  *
  * INTx routing (for acpi.c's _PRT): function in slot s with pin p (1 = INTA)
- * drives PIRQ (s + p - 1) % 4, which is IOAPIC pin 16 + that, level, active
- * low in ACPI's terms; in 8259 mode the ISA bridge's registers 60h..63h
- * choose the IRQ (lpc.h).
+ * drives PIRQ (s + p - 1) % 4, from slot 25 on, which are the chipset's own,
+ * p - 1 (ICH9 10.1.21 and on, D31IR; SeaBIOS and OVMF set interrupt lines
+ * by that).  PIRQ n is IOAPIC pin 16 + n, level, active low in ACPI's terms; in
+ * 8259 mode the ISA bridge's registers 60h..63h choose the IRQ (lpc.h).
  *
  * Threads: ports and ECAM from any vCPU; one mutex for all of configuration
  * space; BARs are found without a lock.
@@ -28,21 +29,22 @@
 
 #include "dev/pci/pci.h"
 
-#define PCI_ECAM_BASE   0xe0000000ull
-#define PCI_ECAM_BUSES  256
-#define PCI_ECAM_SIZE   (PCI_ECAM_BUSES * 0x100000ull)
-#define PCI_MMIO_BASE   0xc0000000ull /* below ECAM */
-#define PCI_MMIO_END    0xe0000000ull
-#define PCI_MMIO2_BASE  0xf0000000ull /* above ECAM */
-#define PCI_MMIO2_END   0xfec00000ull
-#define PCI_MMIO64_BASE 0x200000000000ull /* 32 TiB: above any RAM */
-#define PCI_MMIO64_END  0x210000000000ull
-#define PCI_IO_BASE     0xd00u
-#define PCI_IO_END      0x10000u
-#define PCI_SLOTS       32
-#define PCI_FUNCS       8
-#define PCI_PIRQS       4
-#define PCI_PAMS        7
+#define PCI_ECAM_BASE    0xe0000000ull
+#define PCI_ECAM_BUSES   256
+#define PCI_ECAM_SIZE    (PCI_ECAM_BUSES * 0x100000ull)
+#define PCI_MMIO_BASE    0xc0000000ull /* below ECAM */
+#define PCI_MMIO_END     0xe0000000ull
+#define PCI_MMIO2_BASE   0xf0000000ull /* above ECAM */
+#define PCI_MMIO2_END    0xfec00000ull
+#define PCI_MMIO64_BASE  0x200000000000ull /* 32 TiB: above any RAM */
+#define PCI_MMIO64_END   0x210000000000ull
+#define PCI_IO_BASE      0xd00u
+#define PCI_IO_END       0x10000u
+#define PCI_SLOTS        32
+#define PCI_FUNCS        8
+#define PCI_PIRQS        4
+#define PCI_PAMS         7
+#define PCI_SLOT_CHIPSET 25
 
 struct pci_host_config {
 	struct irq pirq[PCI_PIRQS]; /* irqs_pirq(0..3) */
