@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "cli/opts.h"
+#include "net/hub.h"
 #include "vmm/monitor.h"
 
 static bool device_wants_help(int argc, char **argv)
@@ -74,12 +75,25 @@ static json_t *attach_absolute(const char *disk, struct err *err)
 	return json_sprintf("%s/%s", cwd, disk);
 }
 
+/* "switch:NAME,...": the guest's process cannot start it. */
+static int attach_switch(const char *net, struct err *err)
+{
+	char name[HUB_NAME_MAX + 1];
+
+	if (!net || sscanf(net, "switch:%32[^,]", name) != 1)
+		return 0;
+	return hub_start(name, err);
+}
+
 static int attach_ask(const char *name, json_t *options, struct err *err)
 {
 	const char *disk = json_string_value(json_object_get(options, "disk"));
+	const char *net = json_string_value(json_object_get(options, "net"));
 	json_t *reply, *path;
-	int rc;
+	int rc = attach_switch(net, err);
 
+	if (rc < 0)
+		return rc;
 	if (disk) {
 		path = attach_absolute(disk, err);
 		if (!path)

@@ -40,6 +40,12 @@ struct hub_answer {
 int hub_path(char path[HUB_PATH_MAX], const char *name, struct err *err);
 /* Takes NAME.lock; its descriptor. Closing gives it back. */
 int hub_lock(const char *path, bool wait, struct err *err);
+/*
+ * Starts the switch if it does not run: for a guest that is to be plugged into
+ * it and may start no program itself any more (vmm/sandbox.h).  It waits some
+ * seconds for its first port.
+ */
+int hub_start(const char *name, struct err *err);
 /* For the holder of the lock: the switch is gone, its files go. */
 void hub_remove(const char *path);
 

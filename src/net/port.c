@@ -20,6 +20,11 @@
 #include "net/backend.h"
 #include "net/hub.h"
 
+/*
+ * #syscalls: socket connect sendmsg recvmsg recvfrom setsockopt
+ * #syscalls: mkdir unlink flock
+ */
+
 #define PORT_BATCH  32
 #define PORT_SOCKET (4 << 20) /* what the kernel allows of it */
 
@@ -53,10 +58,12 @@ static int port_listen(const char *path, struct err *err)
 	return -EIO;
 }
 
-/* hostel-switch lies beside this program. */
+/* hostel-switch lies beside hostel-vm, or where that lies, seen from hostel. */
 static int port_program(char path[PATH_MAX])
 {
-	static const char name[] = "/hostel-switch";
+	static const char *const names[] = {
+		"/hostel-switch", "/../libexec/hostel/hostel-switch"
+	};
 	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
 	char *slash;
 
@@ -64,10 +71,14 @@ static int port_program(char path[PATH_MAX])
 		return -errno;
 	path[n] = '\0';
 	slash = strrchr(path, '/');
-	if (!slash || (size_t)(path + PATH_MAX - slash) < sizeof(name))
-		return -ENAMETOOLONG;
-	strcpy(slash, name);
-	return 0;
+	for (size_t i = 0; slash && i < 2; i++) {
+		if ((size_t)(path + PATH_MAX - slash) <= strlen(names[i]))
+			return -ENAMETOOLONG;
+		strcpy(slash, names[i]);
+		if (access(path, X_OK) == 0)
+			return 0;
+	}
+	return -ENOENT;
 }
 
 static int port_spawn(int listen_fd, char *path)
@@ -146,6 +157,25 @@ static int port_greet(int fd, const struct hub_hello *hello, struct err *err)
 	if (answer.error)
 		return err_set(err, EINVAL, "%s", answer.why);
 	return 0;
+}
+
+int hub_start(const char *name, struct err *err)
+{
+	char path[HUB_PATH_MAX];
+	int lock, fd, rc = hub_path(path, name, err);
+
+	if (rc < 0)
+		return rc;
+	lock = hub_lock(path, true, err);
+	if (lock < 0)
+		return lock;
+	fd = port_connect(path);
+	if (fd >= 0)
+		close(fd);
+	else
+		rc = port_start_switch(path, err);
+	close(lock);
+	return rc;
 }
 
 /* With the lock held, so that no switch ends and none is started twice. */

@@ -19,6 +19,8 @@ cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
 head -c 4M /dev/urandom >"$tmp/one.img"
 head -c 8M /dev/urandom >"$tmp/two.img"
 
+XDG_RUNTIME_DIR=$tmp
+export XDG_RUNTIME_DIR
 start()
 {
 	rm -f "$tmp/in"
@@ -87,6 +89,11 @@ ok "a network card" is "$status" 0
 guest 'for i in 1 2 3 4 5 6 7 8 9; do [ -e /sys/class/net/eth0 ] || sleep 0.3; done'
 guest 'echo "T nets" $(ls /sys/class/net)'
 ok "is found" is "$(value nets)" "eth0 lo"
+# The guest's process may start no program; the one that asks does.
+verb attach one --net "switch:hp$$"
+ok "a card on a switch that did not run" is "$status" 0
+verb detach one "${answer#slot }"
+ok "is taken out again" is "$status" 0
 verb attach one --disk "$tmp/one.img,format=raw"
 guest 'for i in 1 2 3 4 5 6 7 8 9; do [ -b /dev/vda ] || sleep 0.3; done'
 
