@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+/* #syscalls: clock_nanosleep nanosleep */
+
 #define CLOCK_NS_PER_S 1000000000ull
 
 static uint64_t clock_get(clockid_t id)

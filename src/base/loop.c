@@ -34,6 +34,11 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+/*
+ * #syscalls: epoll_create1 epoll_ctl epoll_wait epoll_pwait
+ * #syscalls: eventfd2 timerfd_create timerfd_settime
+ */
+
 #define LOOP_EVENTS      16
 #define LOOP_TIMER_BATCH 64 /* then descriptors get their turn */
 #define LOOP_NEVER       UINT64_MAX

@@ -261,7 +261,7 @@ static int fault_cut(struct fault *f)
 		f->dead = true;
 		fault_cache_cut(f->cache, fault_random(r));
 		if (r->kill)
-			kill(getpid(), SIGKILL);
+			raise(SIGKILL);
 		return -EIO;
 	}
 	return 0;

@@ -26,6 +26,12 @@
 #include "base/clock.h"
 #include "block/iov.h"
 
+/*
+ * #syscalls: pread64 pwrite64 preadv pwritev preadv2 pwritev2
+ * #syscalls: fsync fdatasync fallocate ftruncate statfs fstatfs
+ * #syscalls: flock copy_file_range sync_file_range
+ */
+
 #define POSIX_PARTS    64
 #define POSIX_ZEROES   (64u << 10)
 #define POSIX_TRY_MAX  (256u << 10)

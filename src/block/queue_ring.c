@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <stdatomic.h>
 
+/* #syscalls: io_uring_setup io_uring_enter io_uring_register */
+
 /* The whole request lies in one extent that another may read or write. */
 static bool ring_map(struct block_queue *q, struct block_request *r)
 {

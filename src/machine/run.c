@@ -43,6 +43,8 @@
 #include "machine/pc.h"
 #include "machine/trace.h"
 
+/* #syscalls: futex */
+
 #define RUN_STACK_BYTES    (1u << 20)
 #define RUN_STATUS_CRASH   123
 #define RUN_STATUS_TIMEOUT 124

@@ -12,6 +12,8 @@
 
 #include "mem/mem_priv.h"
 
+/* #syscalls: memfd_create ftruncate fallocate */
+
 /* From here on, zeroing gives whole pages back instead of writing them. */
 #define MEM_PUNCH_MIN (64ull << 10)
 

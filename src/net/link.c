@@ -37,6 +37,8 @@
 #include "net/packet.h"
 #include "net/pcap.h"
 
+/* #syscalls: ppoll eventfd2 sendmmsg recvmmsg */
+
 #define LINK_QUEUE_BYTES (4u << 20)
 #define LINK_NO_LIMIT    UINT64_MAX
 

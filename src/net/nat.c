@@ -38,6 +38,12 @@
 #include "net/packet.h"
 #include "net/stall.h"
 
+/*
+ * #syscalls: socket connect bind listen accept accept4 shutdown
+ * #syscalls: sendto recvfrom sendmsg recvmsg getsockopt setsockopt
+ * #syscalls: getsockname getpeername select pselect6
+ */
+
 #define NAT_MTU    65521 /* libslirp's limit */
 #define NAT_MSS    32768 /* two in the largest window without scaling */
 #define NAT_MSS_V4 (NET_MTU - 20 - TCP_HLEN_MIN)

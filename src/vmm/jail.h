@@ -9,8 +9,10 @@
 
 /*
  * Before anything is read: ends with the parent, gains no privileges by exec,
- * keeps no descriptor above last_fd, writes no core file (it would hold the
- * guest's memory) and makes no file that others can read.
+ * keeps of root's capabilities those that files and networks need, keeps no
+ * descriptor above last_fd, writes no core file (it would hold the guest's
+ * memory) and makes no file that others can read. sandbox.h is the second half,
+ * once everything is open.
  */
 int jail_enter(int last_fd, struct err *err);
 

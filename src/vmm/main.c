@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "machine/config.h"
@@ -25,6 +26,9 @@
 #include "vmm/control.h"
 #include "vmm/jail.h"
 #include "vmm/monitor.h"
+#include "vmm/sandbox.h"
+
+/* #syscalls: sendto recvfrom prctl */
 
 struct vmm {
 	pthread_mutex_t lock;
@@ -34,6 +38,7 @@ struct vmm {
 	int console_out;
 	/* The terminal, as last heard; guarded by lock; 0: nothing was. */
 	uint16_t columns, rows;
+	enum sandbox_mode sandbox;
 };
 
 /* "end" is the last word: sent once, by the thread that then exits. */
@@ -59,6 +64,21 @@ static int vmm_fail(const struct err *err)
 {
 	vmm_send_end(CONTROL_STATUS_ERROR, err->msg, NULL, false);
 	return CONTROL_STATUS_ERROR;
+}
+
+/*
+ * In a signal handler: neither malloc() nor locks.  `why` holds nothing that
+ * JSON would have to escape.
+ */
+static void vmm_end_of_jail(const char *why)
+{
+	static const char head[] = "{\"end\":{\"status\":125,\"error\":\"";
+	char text[sizeof(head) + 200], *at = stpcpy(text, head);
+
+	at = stpcpy(at, why);
+	at = stpcpy(at, "\"}}");
+	send(CONTROL_FD, text, (size_t)(at - text), MSG_NOSIGNAL);
+	_exit(CONTROL_STATUS_ERROR);
 }
 
 /* --- The listener --------------------------------------------------------- */
@@ -204,6 +224,9 @@ static int vmm_run(struct vmm *vmm)
 		return vmm_fail(&err);
 	if (vm->config.restore && state_load(vm, vm->config.restore, &err))
 		return vmm_fail(&err);
+	/* All that the description names is open. */
+	if (sandbox_enter(vmm->sandbox, vmm_end_of_jail, &err))
+		return vmm_fail(&err);
 	pthread_mutex_lock(&vmm->lock);
 	vmm->vm = vm;
 	if (vmm->columns)
@@ -254,7 +277,8 @@ int main(int argc, char **argv)
 	}
 	vmm_ignore_signals();
 	if (jail_enter(CONTROL_CONSOLE_FD, &err) ||
-	    vmm_read_config(&vmm, &err) || vmm_start_listener(&vmm, &err))
+	    sandbox_mode(&vmm.sandbox, &err) || vmm_read_config(&vmm, &err) ||
+	    vmm_start_listener(&vmm, &err))
 		return vmm_fail(&err);
 	vmm_open_console(&vmm);
 	return vmm_run(&vmm);

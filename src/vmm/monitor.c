@@ -23,6 +23,11 @@
 #include "vmm/control.h"
 #include "vmm/monitor_dir.h"
 
+/*
+ * #syscalls: accept4 recvmsg sendto sendmsg getsockopt socketpair
+ * #syscalls: unlinkat rmdir flock mkdir getdents64
+ */
+
 #define MONITOR_CLIENTS 16
 #define MONITOR_SEND_S  5 /* who does not read its answers is left */
 

@@ -235,7 +235,7 @@ nest_chroot()
 {
 	timeout -k 5 "${LIMIT:-400}" chroot /host /usr/bin/env -i \
 		PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root ENGINE=kvm \
-		HOSTEL=/run/hostel GUESTS="$BUILD/tests/e2e" LIMIT=200 \
+		HOSTEL_SANDBOX=strict HOSTEL=/run/hostel GUESTS="$BUILD/tests/e2e" LIMIT=200 \
 		KERNELS="$KERNELS" ENGINES="kvm translator kvm interpreter" \
 		"$@" </dev/null >"$out" 2>&1
 }

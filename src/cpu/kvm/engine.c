@@ -25,6 +25,8 @@
 
 #include "cpu/kvm/kvm_impl.h"
 
+/* #syscalls: ppoll membarrier rt_sigtimedwait */
+
 /* More pieces than an access has. */
 #define ENGINE_FINISH_MAX 64
 

@@ -29,6 +29,8 @@
 #include "cpu/x86/sync.h"
 #include "cpu/x86/thunk.h"
 
+/* #syscalls: arch_prctl */
+
 #define XL_NOTES            (sizeof(((struct xl *)0)->notes) / sizeof(struct xl_note))
 #define XL_HOST_MXCSR_VALUE 0x1f80
 

@@ -18,6 +18,16 @@
 
 #include "dev/virtio/p9_impl.h"
 
+/*
+ * #syscalls: openat2 getdents64 fchmod fchmodat fchown fchownat
+ * #syscalls: mkdirat mknodat linkat symlinkat unlinkat renameat renameat2
+ * #syscalls: utimensat statfs fstatfs ftruncate fsync fdatasync
+ * #syscalls: pread64 pwrite64 preadv pwritev readlinkat
+ * #syscalls: fsetxattr fgetxattr flistxattr fremovexattr
+ * #syscalls: getxattr setxattr listxattr removexattr
+ * #syscalls: lgetxattr lsetxattr llistxattr lremovexattr
+ */
+
 #define FS_STATE_MAX (64u << 20)
 
 /* --- Descriptors -----------------------------------------------------------
