@@ -232,6 +232,8 @@ static void kept_writes_come_in_order(void **state)
 	assert_int_equal(c.odd, 0);
 	if (kvm_guest(&vm->xm)->ring_takes_ports)
 		assert_true(after.vm_exits - before.vm_exits < 8 * turns + 8);
+	assert_true(after.port_exits - before.port_exits >= turns);
+	assert_int_equal(after.mmio_exits + after.msr_exits, 0);
 	assert_true(c.writes > 256 * turns);
 	vm_resume(vm);
 	end(vm, t);

@@ -50,7 +50,12 @@ struct engine_stats {
 	uint64_t interrupts;
 	uint64_t halts;
 	uint64_t code_bytes;   /* host code or decoded code held now */
-	uint64_t vm_exits;     /* times that the guest left the hardware */
+	uint64_t vm_exits;     /* times that the guest left the hardware, */
+	uint64_t port_exits;   /* of them: for a port, ... */
+	uint64_t mmio_exits;   /* ... a device's memory, */
+	uint64_t msr_exits;
+	uint64_t eoi_exits;    /* the end of a level-triggered interrupt */
+	uint64_t interpreted;  /* instructions that KVM left to us */
 };
 
 struct engine_ops {

@@ -22,6 +22,11 @@ static const struct {
 	{ "halts", offsetof(struct engine_stats, halts) },
 	{ "code_bytes", offsetof(struct engine_stats, code_bytes) },
 	{ "vm_exits", offsetof(struct engine_stats, vm_exits) },
+	{ "port_exits", offsetof(struct engine_stats, port_exits) },
+	{ "mmio_exits", offsetof(struct engine_stats, mmio_exits) },
+	{ "msr_exits", offsetof(struct engine_stats, msr_exits) },
+	{ "eoi_exits", offsetof(struct engine_stats, eoi_exits) },
+	{ "interpreted", offsetof(struct engine_stats, interpreted) },
 };
 
 static const char *const stats_exits[] = {

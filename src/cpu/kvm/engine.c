@@ -320,7 +320,7 @@ static void engine_stats(struct x86_cpu *cpu, struct engine_stats *out)
 {
 	struct kvm_vcpu *v = cpu->engine;
 
-	*out = (struct engine_stats){ .vm_exits = v->exits };
+	*out = v->stats;
 }
 
 const struct engine_ops kvm_engine = {

@@ -20,6 +20,13 @@
 typedef enum vcpu_exit exits_fn(struct x86_cpu *cpu, struct kvm_run *run,
 				struct err *err);
 
+static struct engine_stats *exits_stats(struct x86_cpu *cpu)
+{
+	struct kvm_vcpu *v = cpu->engine;
+
+	return &v->stats;
+}
+
 /* --- Ports ------------------------------------------------------------------
  */
 
@@ -37,6 +44,7 @@ static enum vcpu_exit exits_io(struct x86_cpu *cpu, struct kvm_run *run,
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 	unsigned size = run->io.size;
 
+	exits_stats(cpu)->port_exits++;
 	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
 		uint32_t v;
 
@@ -102,6 +110,7 @@ static enum vcpu_exit exits_mmio(struct x86_cpu *cpu, struct kvm_run *run,
 {
 	unsigned len = run->mmio.len;
 
+	exits_stats(cpu)->mmio_exits++;
 	if (len > sizeof(run->mmio.data))
 		return EXITS_ON;
 	if (run->mmio.is_write)
@@ -119,6 +128,7 @@ static enum vcpu_exit exits_rdmsr(struct x86_cpu *cpu, struct kvm_run *run,
 {
 	uint64_t v = 0;
 
+	exits_stats(cpu)->msr_exits++;
 	run->msr.error = run->msr.reason == KVM_MSR_EXIT_REASON_INVAL ||
 			 !x86_rdmsr(cpu, run->msr.index, &v);
 	run->msr.data = v;
@@ -128,6 +138,7 @@ static enum vcpu_exit exits_rdmsr(struct x86_cpu *cpu, struct kvm_run *run,
 static enum vcpu_exit exits_wrmsr(struct x86_cpu *cpu, struct kvm_run *run,
 				  struct err *err)
 {
+	exits_stats(cpu)->msr_exits++;
 	run->msr.error = run->msr.reason == KVM_MSR_EXIT_REASON_INVAL ||
 			 !x86_wrmsr(cpu, run->msr.index, run->msr.data) ||
 			 state_tsc_moved(cpu);
@@ -146,6 +157,7 @@ static enum vcpu_exit exits_on(struct x86_cpu *cpu, struct kvm_run *run,
 static enum vcpu_exit exits_eoi(struct x86_cpu *cpu, struct kvm_run *run,
 				struct err *err)
 {
+	exits_stats(cpu)->eoi_exits++;
 	lapic_tell_eoi(cpu->lapic, run->eoi.vector);
 	return EXITS_ON;
 }
@@ -176,6 +188,7 @@ static enum vcpu_exit exits_emulate(struct x86_cpu *cpu, struct err *err)
 	log_guest("cpu %u: KVM leaves the instruction at %#lx to the "
 		  "interpreter",
 		  cpu->index, (unsigned long)cpu->rip);
+	exits_stats(cpu)->interpreted++;
 	exit = shutdown ? VCPU_EXIT_SHUTDOWN : interp_one(cpu);
 	if (exit == VCPU_EXIT_SHUTDOWN)
 		return exit;
@@ -248,7 +261,7 @@ enum vcpu_exit exits_handle(struct x86_cpu *cpu, struct err *err)
 	struct kvm_vcpu *v = cpu->engine;
 	uint32_t reason = v->run->exit_reason;
 
-	v->exits++;
+	v->stats.vm_exits++;
 	v->unfinished = exits_needs_completion(reason);
 	if (reason >= EXITS_KINDS || !exits_table[reason])
 		return exits_unknown(cpu, v->run, err);

@@ -76,7 +76,7 @@ struct kvm_vcpu {
 	bool debugging;   /* KVM_SET_GUEST_DEBUG is on */
 	bool have_known;
 	bool deadline_armed; /* the kernel has the TSC deadline */
-	uint64_t exits, halts;
+	struct engine_stats stats; /* own thread writes */
 	struct state_parts known, scratch;
 };
 
