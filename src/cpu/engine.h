@@ -42,6 +42,7 @@ struct engine_stats {
 	uint64_t insns;	       /* guest instructions retired; 0: not counted */
 	uint64_t blocks;       /* blocks decoded or translated */
 	uint64_t copied;       /* of them: taken from another address */
+	uint64_t moved;	       /* blocks that went to another address */
 	uint64_t invalidated;  /* blocks dropped because code was written */
 	uint64_t evicted;      /* blocks dropped because memory was full */
 	uint64_t tlb_misses;

@@ -13,6 +13,7 @@ static const struct {
 } stats_fields[] = {
 	{ "blocks", offsetof(struct engine_stats, blocks) },
 	{ "copied_blocks", offsetof(struct engine_stats, copied) },
+	{ "moved_blocks", offsetof(struct engine_stats, moved) },
 	{ "evicted_blocks", offsetof(struct engine_stats, evicted) },
 	{ "invalidated_blocks", offsetof(struct engine_stats, invalidated) },
 	{ "tlb_misses", offsetof(struct engine_stats, tlb_misses) },

@@ -8,6 +8,10 @@
  * address or on where the code lies is changed (enum xl_fix).  The entries
  * check the new page, so they are made anew; the jumps out start unlinked.
  *
+ * If the page has not been in use where it was for a while (its program has
+ * ended, most likely), its record and its blocks are moved instead, so that
+ * they do not pile up.  Jumps within the page stay linked.
+ *
  * A block is current as long as it is in the hash: writes to its bytes take it
  * out (xl_invalidate).
  */
@@ -17,6 +21,8 @@
 
 /* How many of a physical page's other places are looked at. */
 #define CLONE_TRIES 8
+/* Periods without use after which a page is taken away. */
+#define CLONE_STALE 2
 
 static struct xl_block *clone_source(struct xl *x, const struct xl_page *page,
 				     unsigned offset)
@@ -133,15 +139,21 @@ static bool clone_code(struct xl *x, struct xl_block *b,
 	return clone_fix(x, b, from, code);
 }
 
+/* Breakpoints are at linear addresses, and compiled in. */
+static bool clone_has_breakpoints(const struct xl *x)
+{
+	const struct x86_debug *d = x->cpu->xm->debug;
+
+	return d && d->bp_count;
+}
+
 struct xl_block *xl_clone(struct xl *x, struct xl_page *page, unsigned offset)
 {
 	const struct xl_block *from = clone_source(x, page, offset);
 	uint8_t *code = x->a.w;
 	struct xl_block *b;
 
-	/* Breakpoints are at linear addresses, and compiled in. */
-	if (!from || (x->cpu->xm->debug && x->cpu->xm->debug->bp_count) ||
-	    x->order_count == x->order_max)
+	if (!from || clone_has_breakpoints(x) || x->order_count == x->order_max)
 		return NULL;
 	b = xl_alloc(x, sizeof(*b) + from->link_count * sizeof(*b->out));
 	if (!b)
@@ -166,4 +178,96 @@ struct xl_block *xl_clone(struct xl *x, struct xl_page *page, unsigned offset)
 	if (!x->lockstep)
 		gen_link_now(x, b);
 	return b;
+}
+
+/* --- Moving ------------------------------------------------------------------
+ */
+
+/* Single-access code is used where the page's other code is. */
+static bool move_is_stale(struct xl *x, const struct xl_page *p)
+{
+	const struct xl_page *used = p;
+
+	if (p->mode & XL_MODE_SINGLE)
+		used = xl_page_find(x, p->linear, p->gpa,
+				    p->mode & ~XL_MODE_SINGLE);
+	return !used || xl_epoch() - used->used >= CLONE_STALE;
+}
+
+static struct xl_page *move_source(struct xl *x, const struct xl_phys *phys,
+				   uint32_t mode, const struct xl_page *keep)
+{
+	struct xl_page *p = phys->pages;
+	unsigned i;
+
+	for (i = 0; p && i < CLONE_TRIES; p = p->next_phys, i++)
+		if (p->mode == mode && p->blocks && p != keep &&
+		    move_is_stale(x, p))
+			return p;
+	return NULL;
+}
+
+static void move_fix(const struct xl_block *b, uint8_t *code, uint64_t delta)
+{
+	unsigned i;
+
+	for (i = 0; i < b->fix_count; i++) {
+		uint8_t *at = code + (b->fix[i] & XL_FIX_AT);
+		struct xl_insn *xi;
+		uint64_t v;
+
+		memcpy(&v, at, sizeof(v));
+		switch ((enum xl_fix)(b->fix[i] >> 14)) {
+		case XL_FIX_LINEAR:
+			v += delta;
+			memcpy(at, &v, sizeof(v));
+			break;
+		case XL_FIX_INSN:
+			xi = (struct xl_insn *)(uintptr_t)v;
+			xi->rip += delta;
+			break;
+		case XL_FIX_REL:
+		case XL_FIX_BLOCK:
+			break;
+		}
+	}
+}
+
+static void move_block(struct xl *x, struct xl_block *b, uint64_t delta)
+{
+	uint8_t *code = b->host - x->a.rx_delta;
+	struct xl_asm a = x->a;
+	unsigned i;
+
+	x->a.w = code;
+	clone_entries(x, b, b);
+	x->a = a;
+	move_fix(b, code, delta);
+	for (i = 0; i < b->link_count; i++)
+		b->out[i].target += delta;
+	b->single = NULL;
+	x->moved++;
+}
+
+struct xl_page *xl_move_page(struct xl *x, uint64_t linear, uint64_t gpa,
+			     uint32_t mode, const struct xl_page *keep)
+{
+	const struct xl_phys *phys;
+	struct xl_page *p;
+	struct xl_block *b;
+	uint64_t delta;
+
+	if (!(mode & X86_MODE_USER) || clone_has_breakpoints(x))
+		return NULL;
+	phys = xl_phys_find(x, gpa);
+	p = phys ? move_source(x, phys, mode, keep) : NULL;
+	if (!p)
+		return NULL;
+	delta = linear - p->linear;
+	if (!xl_page_rekey(x, p, linear))
+		return NULL;
+	for (b = p->blocks; b; b = b->next_page)
+		move_block(x, b, delta);
+	p->used = xl_epoch();
+	return p;
 }

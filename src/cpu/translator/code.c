@@ -163,7 +163,7 @@ static struct xl_phys **phys_slot(struct xl *x, uint64_t gpa)
 	return &x->phys_hash[(gpa >> 12) % XL_PAGE_HASH];
 }
 
-static struct xl_phys *phys_find(struct xl *x, uint64_t gpa)
+struct xl_phys *xl_phys_find(struct xl *x, uint64_t gpa)
 {
 	struct xl_phys *p = *phys_slot(x, gpa);
 
@@ -174,7 +174,7 @@ static struct xl_phys *phys_find(struct xl *x, uint64_t gpa)
 
 static struct xl_phys *phys_get(struct xl *x, uint64_t gpa)
 {
-	struct xl_phys *p = phys_find(x, gpa);
+	struct xl_phys *p = xl_phys_find(x, gpa);
 
 	if (p)
 		return p;
@@ -185,6 +185,25 @@ static struct xl_phys *phys_get(struct xl *x, uint64_t gpa)
 	p->next_hash = *phys_slot(x, gpa);
 	*phys_slot(x, gpa) = p;
 	return p;
+}
+
+static void page_hash_remove(struct xl *x, const struct xl_page *p)
+{
+	struct xl_page **at =
+		&x->page_hash[page_slot(p->linear, p->gpa, p->mode)];
+
+	while (*at != p)
+		at = &(*at)->next_hash;
+	*at = p->next_hash;
+}
+
+static void page_hash_add(struct xl *x, struct xl_page *p)
+{
+	struct xl_page **at =
+		&x->page_hash[page_slot(p->linear, p->gpa, p->mode)];
+
+	p->next_hash = *at;
+	*at = p;
 }
 
 struct xl_page *xl_page_find(struct xl *x, uint64_t linear, uint64_t gpa,
@@ -201,13 +220,12 @@ struct xl_page *xl_page_get(struct xl *x, uint64_t linear, uint64_t gpa,
 			    uint32_t mode)
 {
 	struct xl_page *p = xl_page_find(x, linear, gpa, mode);
-	unsigned i = page_slot(linear, gpa, mode);
 	struct xl_phys *phys;
 
 	if (p)
 		return p;
 	phys = phys_get(x, gpa);
-	p = phys && x->next_id < 1u << 20 ? xl_alloc(x, sizeof(*p)) : NULL;
+	p = phys && x->next_id < XL_IDS ? xl_alloc(x, sizeof(*p)) : NULL;
 	if (!p)
 		return NULL;
 	*p = (struct xl_page){ .linear = linear,
@@ -215,9 +233,9 @@ struct xl_page *xl_page_get(struct xl *x, uint64_t linear, uint64_t gpa,
 			       .mode = mode,
 			       .id = x->next_id++ << 12,
 			       .phys = phys,
-			       .next_hash = x->page_hash[i],
+			       .used = xl_epoch(),
 			       .next_phys = phys->pages };
-	x->page_hash[i] = p;
+	page_hash_add(x, p);
 	phys->pages = p;
 	return p;
 }
@@ -237,6 +255,23 @@ struct xl_block *xl_find(struct xl *x, const struct xl_page *page,
 	while (b && (b->page != page || b->offset != offset))
 		b = b->next_hash;
 	return b;
+}
+
+static void hash_remove(struct xl *x, struct xl_block *b)
+{
+	struct xl_block **at = hash_slot(x, b->page->id, b->offset);
+
+	while (*at != b)
+		at = &(*at)->next_hash;
+	*at = b->next_hash;
+}
+
+static void hash_add(struct xl *x, struct xl_block *b)
+{
+	struct xl_block **at = hash_slot(x, b->page->id, b->offset);
+
+	b->next_hash = *at;
+	*at = b;
 }
 
 static uint64_t granule_mask(unsigned offset, unsigned len)
@@ -277,10 +312,7 @@ static struct xl_block *order_find(const struct xl *x, const uint8_t *pc)
 
 void xl_add(struct xl *x, struct xl_block *b)
 {
-	struct xl_block **slot = hash_slot(x, b->page->id, b->offset);
-
-	b->next_hash = *slot;
-	*slot = b;
+	hash_add(x, b);
 	b->next_page = b->page->blocks;
 	b->page->blocks = b;
 	b->page->phys->granules |= granule_mask(b->offset, b->len);
@@ -332,25 +364,35 @@ void xl_link(struct xl *x, struct xl_link *l, struct xl_block *to)
 	asm_patch(l->site, x->a.rx_delta, target);
 }
 
-static void links_cut(struct xl *x, struct xl_block *b)
+static void link_point_back(struct xl *x, struct xl_link *l)
 {
-	struct xl_link *l, *next, **at;
+	l->to = NULL;
+	asm_patch(l->site, x->a.rx_delta, l->unlinked);
+}
+
+/* Jumps into b and out of it; kept: those from and to this page, or NULL. */
+static void links_cut(struct xl *x, struct xl_block *b,
+		      const struct xl_page *kept)
+{
+	struct xl_link *l, **at = &b->in;
 	unsigned i;
 
-	for (l = b->in; l; l = next) {
-		next = l->next_in;
-		l->to = NULL;
-		asm_patch(l->site, x->a.rx_delta, l->unlinked);
+	while ((l = *at)) {
+		if (l->from->page == kept) {
+			at = &l->next_in;
+			continue;
+		}
+		*at = l->next_in;
+		link_point_back(x, l);
 	}
-	b->in = NULL;
 	for (i = 0; i < b->link_count; i++) {
 		l = &b->out[i];
-		if (!l->to)
+		if (!l->to || l->to->page == kept)
 			continue;
 		for (at = &l->to->in; *at != l; at = &(*at)->next_in)
 			;
 		*at = l->next_in;
-		l->to = NULL;
+		link_point_back(x, l);
 	}
 }
 
@@ -369,15 +411,11 @@ static void jump_forget(struct xl *x, const struct xl_block *b)
 
 static void block_kill(struct xl *x, struct xl_block *b)
 {
-	struct xl_block **at = hash_slot(x, b->page->id, b->offset);
 	struct xl_asm a = x->a;
 
 	jump_forget(x, b);
-
-	while (*at != b)
-		at = &(*at)->next_hash;
-	*at = b->next_hash;
-	links_cut(x, b);
+	hash_remove(x, b);
+	links_cut(x, b, NULL);
 	b->dead = true;
 	x->invalidated++;
 	/* mov T0, rip; jmp exit: fits into the checked entry (gen.c). */
@@ -417,6 +455,51 @@ static void page_invalidate(struct xl *x, struct xl_page *p, unsigned from,
 	}
 }
 
+/* --- Pages that have moved -------------------------------------------------
+ */
+
+/* Blocks that cannot be moved go, and those of other pages that reach here. */
+static void page_drop_tied(struct xl *x, struct xl_page *p)
+{
+	struct xl_block **at = &p->blocks, *b;
+
+	while ((b = *at)) {
+		if (b->fix) {
+			at = &b->next_page;
+			continue;
+		}
+		*at = b->next_page;
+		if (b->noted_for)
+			noted_kill(x, b->noted_for);
+		else
+			block_kill(x, b);
+	}
+}
+
+/*
+ * A new id, for the code map may still know the old one where the page was.
+ */
+bool xl_page_rekey(struct xl *x, struct xl_page *p, uint64_t linear)
+{
+	struct xl_block *b;
+
+	if (x->next_id == XL_IDS)
+		return false;
+	page_drop_tied(x, p);
+	for (b = p->blocks; b; b = b->next_page) {
+		jump_forget(x, b);
+		hash_remove(x, b);
+		links_cut(x, b, p);
+	}
+	page_hash_remove(x, p);
+	p->linear = linear;
+	p->id = x->next_id++ << 12;
+	page_hash_add(x, p);
+	for (b = p->blocks; b; b = b->next_page)
+		hash_add(x, b);
+	return true;
+}
+
 static void phys_recount(struct xl *x, struct xl_phys *phys)
 {
 	struct xl_page *p;
@@ -436,7 +519,7 @@ void xl_invalidate(struct xl *x, uint64_t gpa, uint64_t len)
 		unsigned from = gpa & MEM_PAGE_MASK;
 		uint64_t left = MEM_PAGE_SIZE - from;
 		unsigned n = len < left ? len : left;
-		struct xl_phys *phys = phys_find(x, gpa - from);
+		struct xl_phys *phys = xl_phys_find(x, gpa - from);
 		struct xl_page *p;
 
 		if (phys && phys->granules & granule_mask(from, n)) {

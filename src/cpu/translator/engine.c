@@ -105,6 +105,17 @@ static void xl_watch_mode(struct xl *x)
 	xl_jump_flush(x);
 }
 
+/* The record of a page, made of any but `keep`; NULL: out of memory. */
+static struct xl_page *xl_some_page(struct xl *x, uint64_t linear, uint64_t gpa,
+				    uint32_t mode, const struct xl_page *keep)
+{
+	struct xl_page *page = xl_page_find(x, linear, gpa, mode);
+
+	if (!page)
+		page = xl_move_page(x, linear, gpa, mode, keep);
+	return page ? page : xl_page_get(x, linear, gpa, mode);
+}
+
 /* The record of the page behind, for an instruction that reaches into it. */
 static struct xl_page *xl_next_page(struct xl *x, const struct xl_page *page,
 				    const uint8_t **bytes)
@@ -118,7 +129,7 @@ static struct xl_page *xl_next_page(struct xl *x, const struct xl_page *page,
 	*bytes = mem_host_read(x->cpu->mem, gpa, MEM_PAGE_SIZE);
 	if (!*bytes)
 		return NULL;
-	return xl_page_get(x, linear, gpa, page->mode & ~XL_MODE_SINGLE);
+	return xl_some_page(x, linear, gpa, page->mode & ~XL_MODE_SINGLE, page);
 }
 
 /* bytes: the page's, which stay where they are whatever lies there later. */
@@ -159,9 +170,9 @@ static struct xl_block *xl_lookup(struct xl *x)
 		return NULL;
 	xl_watch_mode(x);
 	while (!b) {
-		page = xl_page_get(x, cpu->rip & ~MEM_PAGE_MASK,
-				   gpa & ~MEM_PAGE_MASK,
-				   (cpu->mode & XL_MODE_KEY) | single);
+		page = xl_some_page(x, cpu->rip & ~MEM_PAGE_MASK,
+				    gpa & ~MEM_PAGE_MASK,
+				    (cpu->mode & XL_MODE_KEY) | single, NULL);
 		if (page)
 			b = xl_find(x, page, gpa & MEM_PAGE_MASK);
 		if (page && !b)
@@ -169,6 +180,7 @@ static struct xl_block *xl_lookup(struct xl *x)
 		if (!b)
 			xl_flush(x);
 	}
+	page->used = xl_epoch();
 	if (!single)
 		x86_code_map_set(cpu, cpu->rip, xl_code_kind(cpu->mode),
 				 page->id);
@@ -511,6 +523,7 @@ static void xl_stats(struct x86_cpu *cpu, struct engine_stats *out)
 		.insns = cpu->insn_count,
 		.blocks = x->blocks,
 		.copied = x->copied,
+		.moved = x->moved,
 		.invalidated = x->invalidated,
 		.evicted = x->evicted,
 		.tlb_misses = cpu->tlb_miss_count,

@@ -20,8 +20,10 @@ static struct xl_page *light_page(struct x86_cpu *cpu, uint64_t linear)
 		return NULL;
 	p = xl_page_find(x, linear & ~MEM_PAGE_MASK, gpa & ~MEM_PAGE_MASK,
 			 cpu->mode & XL_MODE_KEY);
-	if (p)
+	if (p) {
 		x86_code_map_set(cpu, linear, xl_code_kind(cpu->mode), p->id);
+		p->used = xl_epoch();
+	}
 	return p;
 }
 
@@ -31,7 +33,8 @@ static struct xl_block *light_single(struct xl *x, struct xl_block *b,
 {
 	struct xl_page *p;
 
-	if (b->single && b->single_at == guest && !b->single->dead)
+	if (b->single && b->single_at == guest && !b->single->dead &&
+	    b->single->page->linear == b->page->linear)
 		return b->single;
 	p = xl_page_find(x, b->page->linear, b->page->gpa,
 			 b->page->mode | XL_MODE_SINGLE);

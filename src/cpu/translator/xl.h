@@ -139,6 +139,7 @@ struct xl_page {
 	uint64_t linear, gpa;
 	uint32_t mode;		/* XL_MODE_KEY bits, XL_MODE_SINGLE */
 	uint32_t id;		/* multiple of 4096 */
+	uint32_t used;		/* xl_epoch() when the code map last took it */
 	struct xl_block *blocks;
 	struct xl_page *next_hash;
 	struct xl_phys *phys;
@@ -159,6 +160,13 @@ struct xl_insn {
 	uint64_t rip; /* linear */
 };
 
+/* A period of 10 to 30 ms, in which a page is in use or not. */
+static inline uint32_t xl_epoch(void)
+{
+	return (uint32_t)(__builtin_ia32_rdtsc() >> 26);
+}
+
+#define XL_IDS	     (1u << 20) /* pages between two flushes */
 #define XL_HASH_BITS 17
 #define XL_HASH_SIZE (1u << XL_HASH_BITS)
 #define XL_PAGE_HASH 4096u
@@ -252,7 +260,8 @@ struct xl {
 	bool has_avx, has_bmi2; /* of the host; may be used */
 	struct lockstep *lockstep; /* NULL: not in lockstep */
 	struct interp_vcpu *part; /* for code that is not 64-bit; may be NULL */
-	uint64_t blocks, copied, invalidated, evicted, flushes, exits[XL_EXITS], interpreted;
+	uint64_t blocks, copied, moved, invalidated, evicted, flushes;
+	uint64_t exits[XL_EXITS], interpreted;
 	/* Notes from other vCPUs: guarded by note_lock. */
 	pthread_mutex_t note_lock;
 	struct xl_note {
@@ -275,6 +284,13 @@ struct xl_page *xl_page_get(struct xl *x, uint64_t linear, uint64_t gpa,
 			    uint32_t mode);
 struct xl_page *xl_page_find(struct xl *x, uint64_t linear, uint64_t gpa,
 			     uint32_t mode);
+struct xl_phys *xl_phys_find(struct xl *x, uint64_t gpa);
+/*
+ * The page is at another linear address now: blocks that are tied to the old
+ * one go, jumps to and from other pages are cut, and the caller corrects the
+ * code of the others.  False, and nothing done: out of ids.
+ */
+bool xl_page_rekey(struct xl *x, struct xl_page *p, uint64_t linear);
 struct xl_block *xl_find(struct xl *x, const struct xl_page *page,
 			 unsigned offset);
 void *xl_alloc(struct xl *x, size_t size);
@@ -364,6 +380,13 @@ void gen_link_now(struct xl *x, struct xl_block *b);
  * same bytes at another linear address; NULL: there is none, or no room.
  */
 struct xl_block *xl_clone(struct xl *x, struct xl_page *page, unsigned offset);
+/*
+ * The page record for code at linear, made of one at another linear address
+ * that has not been in use for a while, with its blocks; not of `keep`.  NULL:
+ * there is none.
+ */
+struct xl_page *xl_move_page(struct xl *x, uint64_t linear, uint64_t gpa,
+			     uint32_t mode, const struct xl_page *keep);
 
 /* Host register of a guest register, or H_NONE: in memory. */
 extern const uint8_t xl_map[16];
