@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dev/virtio/virtio_net.h"
+#include "dev/virtio/virtio_net_impl.h"
 #include "net/packet.h"
 #include "rng.h"
 #include "vdriver.h"
@@ -17,7 +17,7 @@
 #define BUFS (VDRIVER_DATA + 0x40000) /* for receiving: 4 KiB each */
 #define ACK  (VDRIVER_DATA + 0xff0)
 
-enum { RX, TX, CTRL };
+enum { RX, TX, CTRL, TX2 = 3, CTRL2 };
 
 struct fix {
 	struct vdriver d;
@@ -27,10 +27,10 @@ struct fix {
 static const uint8_t own[6] = { 0x52, 1, 2, 3, 4, 5 };
 static const uint8_t other[6] = { 0x52, 1, 2, 3, 4, 6 };
 
-static int setup(void **state)
+static struct fix *fix_new(unsigned pairs, uint64_t not_taken)
 {
 	struct fix *f = calloc(1, sizeof(*f));
-	struct virtio_net_config config = { .pairs = 1 };
+	struct virtio_net_config config = { .pairs = pairs };
 	struct virtio_dev *vd;
 
 	memcpy(config.mac, own, 6);
@@ -39,8 +39,26 @@ static int setup(void **state)
 	f->d.env.loop = loop_new(f->d.env.clock, NULL);
 	assert_int_equal(
 		virtio_net_new(&vd, &f->d.env, &config, &f->link, NULL), 0);
+	vd->offered &= ~not_taken;
 	vdriver_start(&f->d, vd, VIRTIO_F_EVENT_IDX);
-	*state = f;
+	return f;
+}
+
+static int setup(void **state)
+{
+	*state = fix_new(1, 0);
+	return 0;
+}
+
+static int setup_pairs(void **state)
+{
+	*state = fix_new(2, 0);
+	return 0;
+}
+
+static int setup_single_buffers(void **state)
+{
+	*state = fix_new(1, VIRTIO_NET_F_MRG_RXBUF);
 	return 0;
 }
 
@@ -87,18 +105,24 @@ static int give(struct fix *f, const uint8_t *mac, size_t len)
 }
 
 /* The ack of a command of `len` bytes at HEAD. */
-static int command(struct fix *f, const void *bytes, size_t len)
+static int command_on(struct fix *f, unsigned queue, const void *bytes,
+		      size_t len)
 {
 	struct vpiece p[] = { { HEAD, (uint32_t)len, false },
 			      { ACK, 1, true } };
 
 	memcpy(f->d.ram + HEAD, bytes, len);
 	f->d.ram[ACK] = 0xee;
-	vdriver_add(&f->d, CTRL, p, 2);
-	vdriver_notify(&f->d, CTRL);
+	vdriver_add(&f->d, queue, p, 2);
+	vdriver_notify(&f->d, queue);
 	turn(f);
-	assert_int_equal(vdriver_used(&f->d, CTRL), 1);
+	assert_int_equal(vdriver_used(&f->d, queue), 1);
 	return f->d.ram[ACK];
+}
+
+static int command(struct fix *f, const void *bytes, size_t len)
+{
+	return command_on(f, CTRL, bytes, len);
 }
 
 /* --- Sending -------------------------------------------------------------- */
@@ -279,6 +303,65 @@ static void offloads_can_be_turned_off(void **state)
 	assert_int_equal(f->link.can, 0);
 }
 
+/* 5.1.6.5.5: what was given to a pair is sent, though it is laid off. */
+static void pairs_come_and_go(void **state)
+{
+	struct vpiece p = { DATA, HLEN + 60, false };
+	struct fix *f = *state;
+
+	memset(f->d.ram + DATA, 0, HLEN);
+	assert_int_equal(command_on(f, CTRL2, "\4\0\2\0", 4), 0);
+	vdriver_add(&f->d, TX2, &p, 1);
+	turn(f);
+	assert_int_equal(f->link.sent, 1);
+	vdriver_add(&f->d, TX2, &p, 1);
+	vdriver_add(&f->d, TX2, &p, 1);
+	assert_int_equal(command_on(f, CTRL2, "\4\0\1\0", 4), 0);
+	assert_int_equal(f->link.sent, 3);
+	assert_int_equal(command_on(f, CTRL2, "\4\0\0\0", 4), 1);
+	assert_int_equal(command_on(f, CTRL2, "\4\0\3\0", 4), 1);
+	/* What comes in goes to the first one now. */
+	add_buffers(f, 1, 2000);
+	assert_int_equal(give(f, own, 60), 0);
+	assert_int_equal(vdriver_used(&f->d, RX), HLEN + 60);
+}
+
+/* 5.1.6.4: one chain a frame, and 1 says so. */
+static void without_mergeable_buffers(void **state)
+{
+	struct fix *f = *state;
+	uint16_t buffers;
+
+	add_buffers(f, 3, 2000);
+	assert_int_equal(give(f, own, 1500), 0);
+	assert_int_equal(vdriver_used(&f->d, RX), HLEN + 1500);
+	memcpy(&buffers, f->d.ram + BUFS + 10, 2);
+	assert_int_equal(buffers, 1);
+	/* Too long for a buffer: lost, the buffer is not. */
+	assert_int_equal(give(f, own, 3000), 0);
+	assert_int_equal(f->d.ring[RX].used[1], 1);
+	assert_int_equal(give(f, own, 60), 0);
+	assert_int_equal(vdriver_used(&f->d, RX), HLEN + 60);
+}
+
+static void a_reset_stops_all(void **state)
+{
+	struct vpiece p = { DATA, HLEN + 60, false };
+	struct fix *f = *state;
+
+	memset(f->d.ram + DATA, 0, HLEN);
+	add_buffers(f, 2, 2000);
+	command(f, "\0\0\0", 3);
+	assert_int_equal(command(f, "\1\1\x52\1\2\3\4\7", 8), 0);
+	vdriver_add(&f->d, TX, &p, 1);
+	f->d.vd->ops->reset(f->d.vd);
+	turn(f);
+	assert_int_equal(give(f, own, 60), 0);
+	assert_int_equal(f->link.sent, 0);
+	assert_int_equal(f->d.ring[RX].used[1], 0);
+	assert_memory_equal(f->d.vd->config, own, 6);
+}
+
 /* Any bytes as descriptors: nothing is touched outside the guest. */
 static void wild_rings_harm_nothing(void **state)
 {
@@ -319,7 +402,12 @@ int main(void)
 		TEST(vlans_pass_once_added),
 		TEST(commands_that_are_none_are_refused),
 		TEST(offloads_can_be_turned_off),
+		TEST(a_reset_stops_all),
 		TEST(wild_rings_harm_nothing),
+		cmocka_unit_test_setup_teardown(pairs_come_and_go, setup_pairs,
+						teardown),
+		cmocka_unit_test_setup_teardown(without_mergeable_buffers,
+						setup_single_buffers, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,7 +108,8 @@ static void virtio_net_transmit(void *opaque)
 	if (!n->running)
 		return;
 	virtio_net_ctrl_run(n);
-	for (unsigned i = 0; i < n->pairs; i++)
+	/* Also what waits in a pair that has just been laid off. */
+	for (unsigned i = 0; i < n->space.max_pairs; i++)
 		more |= virtio_net_send_queue(n, i);
 	if (more)
 		net_kick(n->link);
@@ -193,7 +194,7 @@ static void virtio_net_received(void *opaque)
 {
 	struct virtio_net *n = opaque;
 
-	for (unsigned i = 0; i < n->pairs; i++) {
+	for (unsigned i = 0; i < n->space.max_pairs; i++) {
 		if (n->rx_pushed[i])
 			virtq_interrupt(n->vd.queue[2 * i]);
 		n->rx_pushed[i] = false;
