@@ -4,6 +4,9 @@
  * The socket's own buffer is the queue towards the switch.  When it is full
  * one frame waits here and the guest's ring holds the others (room()): nothing
  * is lost on the way in, and a busy switch slows its senders.
+ *
+ * A switch that has died takes the cable with it; every second the port looks
+ * for another, which its supervisor (vmm/switch.c) starts, or the next guest.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "net/backend.h"
 #include "net/hub.h"
 
@@ -25,14 +29,18 @@
  * #syscalls: mkdir unlink flock
  */
 
-#define PORT_BATCH  32
-#define PORT_SOCKET (4 << 20) /* what the kernel allows of it */
+#define PORT_BATCH    32
+#define PORT_SOCKET   (4 << 20) /* what the kernel allows of it */
+#define PORT_AGAIN_NS 1000000000ull
 
 struct port {
 	struct net_backend backend;
 	int fd;
-	int index;          /* in the link's poll set */
-	bool gone;          /* the switch has ended */
+	int index;         /* in the link's poll set */
+	bool gone;         /* the switch has ended */
+	uint64_t again_ns; /* when another is looked for, if it has */
+	char path[HUB_PATH_MAX];
+	struct hub_hello hello;
 	struct net_hdr hdr; /* of the frame that waits */
 	size_t waiting;     /* its length; 0: none */
 	uint8_t frame[NET_FRAME_MAX];
@@ -178,12 +186,16 @@ int hub_start(const char *name, struct err *err)
 	return rc;
 }
 
-/* With the lock held, so that no switch ends and none is started twice. */
-static int port_plug(char *path, const struct hub_hello *hello, struct err *err)
+/*
+ * With the lock held, so that no switch ends and none is started twice.
+ * start: there need not be one yet; not once the guest runs (vmm/sandbox.h).
+ */
+static int port_plug(char *path, const struct hub_hello *hello, bool start,
+		     struct err *err)
 {
 	int fd = port_connect(path), rc;
 
-	if (fd < 0) {
+	if (fd < 0 && start) {
 		rc = port_start_switch(path, err);
 		if (rc < 0)
 			return rc;
@@ -239,11 +251,16 @@ static void port_fill(struct net_backend *b, struct net_poll *poll)
 	if (p->waiting)
 		events |= POLLOUT;
 	p->index = p->gone ? -1 : net_poll_add(poll, p->fd, events);
+	if (p->gone)
+		net_poll_until(poll, p->again_ns);
 }
 
 static void port_end(struct port *p)
 {
+	close(p->fd);
+	p->fd = -1;
 	p->gone = true;
+	p->again_ns = clock_mono_ns() + PORT_AGAIN_NS;
 	p->waiting = 0;
 	net_set_link(p->backend.link, false);
 }
@@ -271,11 +288,43 @@ static void port_read(struct port *p)
 	}
 }
 
+/* again: others may be at it, too; their turn is over by the next try. */
+static int port_plug_in(struct port *p, bool again, struct err *err)
+{
+	int lock = hub_lock(p->path, !again, err), size = PORT_SOCKET;
+
+	if (lock < 0)
+		return lock;
+	p->fd = port_plug(p->path, &p->hello, !again, err);
+	close(lock);
+	if (p->fd < 0)
+		return p->fd;
+	setsockopt(p->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	return 0;
+}
+
+static void port_again(struct port *p)
+{
+	struct err err;
+
+	if (clock_mono_ns() < p->again_ns)
+		return;
+	p->again_ns = clock_mono_ns() + PORT_AGAIN_NS;
+	if (port_plug_in(p, true, &err) < 0)
+		return;
+	p->gone = false;
+	net_set_link(p->backend.link, true);
+}
+
 static void port_polled(struct net_backend *b, const struct net_poll *poll)
 {
 	struct port *p = (struct port *)b;
 	short got = net_poll_got(poll, p->index);
 
+	if (p->gone) {
+		port_again(p);
+		return;
+	}
 	if (p->waiting && port_put(p, &p->hdr, p->frame, p->waiting))
 		p->waiting = 0;
 	if (got & (POLLIN | POLLHUP | POLLERR))
@@ -302,7 +351,9 @@ static const struct net_backend_ops port_ops = {
 static int port_open(struct port *p, const struct net_config *c,
 		     struct err *err)
 {
-	struct hub_hello hello = {
+	int rc;
+
+	p->hello = (struct hub_hello){
 		.magic = HUB_MAGIC,
 		.uplink = c->uplink != NULL,
 		.loopback = c->loopback,
@@ -311,23 +362,10 @@ static int port_open(struct port *p, const struct net_config *c,
 			  .rate = c->rate,
 			  .burst = c->burst },
 	};
-	char path[HUB_PATH_MAX];
-	int lock, size = PORT_SOCKET;
-	int rc = c->trunk ? switch_parse_trunk(&hello.port, c->trunk, err) : 0;
-
+	rc = c->trunk ? switch_parse_trunk(&p->hello.port, c->trunk, err) : 0;
 	if (rc == 0)
-		rc = hub_path(path, c->name, err);
-	if (rc < 0)
-		return rc;
-	lock = hub_lock(path, true, err);
-	if (lock < 0)
-		return lock;
-	p->fd = port_plug(path, &hello, err);
-	close(lock);
-	if (p->fd < 0)
-		return p->fd;
-	setsockopt(p->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	return 0;
+		rc = hub_path(p->path, c->name, err);
+	return rc ? rc : port_plug_in(p, false, err);
 }
 
 int port_new(struct net_backend **out, const struct net_config *config,
