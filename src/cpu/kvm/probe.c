@@ -16,7 +16,9 @@
  *
  * The loop's time is that of many turns less that of few: what it takes to
  * enter and leave the guest does not count.  The least of some rounds is taken
- * and a timer ends a guest that does not come back.
+ * and a timer ends a guest that does not come back.  It is one of this thread's
+ * own time, and one round may fail, since a busy host may keep the thread (or
+ * the whole machine, if virtual) waiting for longer than any guest should take.
  */
 #include "cpu/kvm/probe.h"
 
@@ -101,6 +103,7 @@ struct probe_guest {
 	uint8_t *mem;
 	struct kvm_run *run;
 	size_t run_bytes;
+	timer_t timer; /* ends a run */
 };
 
 static void probe_close(struct probe_guest *g)
@@ -199,6 +202,62 @@ static int probe_place(struct probe_guest *g, unsigned turns)
 	return 0;
 }
 
+/* --- The timer
+ * ----------------------------------------------------------------- */
+
+/* The signal is blocked but during KVM_RUN, as the engine's kick. */
+static int probe_arm(struct probe_guest *g, sigset_t *old)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID,
+			       .sigev_signo = KVM_KICK_SIGNAL };
+	sigset_t kick;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, KVM_KICK_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &kick, old);
+	ev._sigev_un._tid = gettid();
+	if (setup_signal_mask(g->vcpu) ||
+	    timer_create(CLOCK_THREAD_CPUTIME_ID, &ev, &g->timer)) {
+		pthread_sigmask(SIG_SETMASK, old, NULL);
+		return -errno;
+	}
+	return 0;
+}
+
+/* Again in case that it comes just before KVM_RUN unblocks it. */
+static void probe_start_timer(struct probe_guest *g)
+{
+	const struct itimerspec when = {
+		.it_value = { .tv_nsec = PROBE_LIMIT_NS },
+		.it_interval = { .tv_nsec = PROBE_LIMIT_NS },
+	};
+
+	timer_settime(g->timer, 0, &when, NULL);
+}
+
+/* Takes the signal that it sent, if it did. */
+static void probe_stop_timer(struct probe_guest *g)
+{
+	static const struct itimerspec never = { 0 };
+	static const struct timespec now = { 0, 0 };
+	sigset_t kick;
+
+	timer_settime(g->timer, 0, &never, NULL);
+	sigemptyset(&kick);
+	sigaddset(&kick, KVM_KICK_SIGNAL);
+	while (sigtimedwait(&kick, NULL, &now) > 0)
+		;
+}
+
+static void probe_disarm(struct probe_guest *g, const sigset_t *old)
+{
+	timer_delete(g->timer);
+	pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+/* --- A round
+ * ----------------------------------------------------------------- */
+
 /* -EINTR: the timer ended it; -EIO: it did something else. */
 static int probe_run(struct probe_guest *g, unsigned turns, uint64_t *took)
 {
@@ -207,56 +266,21 @@ static int probe_run(struct probe_guest *g, unsigned turns, uint64_t *took)
 
 	if (rc)
 		return rc;
+	probe_start_timer(g);
 	start = clock_mono_ns();
 	if (ioctl(g->vcpu, KVM_RUN, 0))
-		return -errno;
+		rc = -errno;
 	*took = clock_mono_ns() - start;
-	return g->run->exit_reason == KVM_EXIT_IO ? 0 : -EIO;
+	probe_stop_timer(g);
+	if (rc == 0 && g->run->exit_reason != KVM_EXIT_IO)
+		rc = -EIO;
+	return rc;
 }
 
 static void probe_least(uint64_t *best, uint64_t took)
 {
 	if (took < *best)
 		*best = took;
-}
-
-/* --- The timer
- * ----------------------------------------------------------------- */
-
-/* The signal is blocked but during KVM_RUN, as the engine's kick. */
-static int probe_arm(struct probe_guest *g, timer_t *timer, sigset_t *old)
-{
-	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID,
-			       .sigev_signo = KVM_KICK_SIGNAL };
-	struct itimerspec when = { .it_value = { .tv_nsec = PROBE_LIMIT_NS },
-				   .it_interval = { .tv_nsec =
-							    PROBE_LIMIT_NS } };
-	sigset_t kick;
-
-	sigemptyset(&kick);
-	sigaddset(&kick, KVM_KICK_SIGNAL);
-	pthread_sigmask(SIG_BLOCK, &kick, old);
-	ev._sigev_un._tid = gettid();
-	if (setup_signal_mask(g->vcpu) ||
-	    timer_create(CLOCK_MONOTONIC, &ev, timer)) {
-		pthread_sigmask(SIG_SETMASK, old, NULL);
-		return -errno;
-	}
-	timer_settime(*timer, 0, &when, NULL);
-	return 0;
-}
-
-static void probe_disarm(timer_t timer, const sigset_t *old)
-{
-	static const struct timespec now = { 0, 0 };
-	sigset_t kick;
-
-	timer_delete(timer);
-	sigemptyset(&kick);
-	sigaddset(&kick, KVM_KICK_SIGNAL);
-	while (sigtimedwait(&kick, NULL, &now) > 0)
-		;
-	pthread_sigmask(SIG_SETMASK, old, NULL);
 }
 
 /* --- The verdict
@@ -314,8 +338,10 @@ static void probe_compare(struct probe *p, struct probe_guest *g)
 	double native = probe_per_turn(probe_native(PROBE_MANY),
 				       probe_native(PROBE_FEW));
 
-	for (unsigned i = 0; i < PROBE_ROUNDS; i++) {
+	for (unsigned i = 0, failed = 0; i < PROBE_ROUNDS; i++) {
 		if (!probe_round(g, &few, &many)) {
+			if (failed++ == 0)
+				continue;
 			p->slowdown = 0;
 			probe_no_hardware(p);
 			return;
@@ -335,11 +361,10 @@ static void probe_compare(struct probe *p, struct probe_guest *g)
 static void probe_measure(struct probe *p, struct probe_guest *g)
 {
 	sigset_t old;
-	timer_t timer;
 	int rc = probe_open(g);
 
 	if (rc == 0)
-		rc = probe_arm(g, &timer, &old);
+		rc = probe_arm(g, &old);
 	if (rc) {
 		p->verdict = PROBE_REFUSED;
 		err_set(&p->why, -rc,
@@ -349,7 +374,7 @@ static void probe_measure(struct probe *p, struct probe_guest *g)
 		return;
 	}
 	probe_compare(p, g);
-	probe_disarm(timer, &old);
+	probe_disarm(g, &old);
 }
 
 /* --- Before a guest runs
