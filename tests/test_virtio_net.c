@@ -3,9 +3,11 @@
 #include "test.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "dev/virtio/transport.h"
 #include "dev/virtio/virtio_net_impl.h"
 #include "net/packet.h"
 #include "rng.h"
@@ -22,10 +24,18 @@ enum { RX, TX, CTRL, TX2 = 3, CTRL2 };
 struct fix {
 	struct vdriver d;
 	struct net_link link;
+	struct virtio_transport t; /* as much of one as it needs */
+	unsigned config_interrupts;
 };
 
 static const uint8_t own[6] = { 0x52, 1, 2, 3, 4, 5 };
 static const uint8_t other[6] = { 0x52, 1, 2, 3, 4, 6 };
+
+static void on_config(struct virtio_transport *t)
+{
+	((struct fix *)((uint8_t *)t - offsetof(struct fix, t)))
+		->config_interrupts++;
+}
 
 static struct fix *fix_new(unsigned pairs, uint64_t not_taken)
 {
@@ -40,6 +50,10 @@ static struct fix *fix_new(unsigned pairs, uint64_t not_taken)
 	assert_int_equal(
 		virtio_net_new(&vd, &f->d.env, &config, &f->link, NULL), 0);
 	vd->offered &= ~not_taken;
+	f->t.vd = vd;
+	f->t.status = VIRTIO_STATUS_DRIVER_OK;
+	f->t.config_interrupt = on_config;
+	vd->transport = &f->t;
 	vdriver_start(&f->d, vd, VIRTIO_F_EVENT_IDX);
 	return f;
 }
@@ -362,6 +376,49 @@ static void a_reset_stops_all(void **state)
 	assert_memory_equal(f->d.vd->config, own, 6);
 }
 
+static void walk_through(struct fix *f, char **buf, size_t *len)
+{
+	FILE *file = *buf ? NULL : open_memstream(buf, len);
+	struct walk *w =
+		file ? walk_save_to(file) : walk_restore_from(*buf, *len);
+	struct err err;
+
+	f->d.vd->ops->walk(f->d.vd, w);
+	assert_int_equal(walk_result(w, &err), 0);
+	walk_free(w);
+	if (file)
+		fclose(file);
+}
+
+/* 5.1.6.5.4: it may be elsewhere; filters and modes are as they were. */
+static void restored_it_asks_to_be_announced(void **state)
+{
+	struct fix *f = *state, *g;
+	_Atomic uint16_t *used;
+	char *buf = NULL;
+	void *other_state;
+	size_t len;
+
+	assert_int_equal(command(f, "\0\0\0", 3), 0);
+	assert_int_equal(f->d.vd->config[6] & 2, 0);
+	walk_through(f, &buf, &len);
+	assert_int_equal(f->d.vd->config[6] & 2, 0);
+	setup(&other_state);
+	g = other_state;
+	walk_through(g, &buf, &len);
+	assert_int_equal(g->d.vd->config[6] & 3, 3);
+	assert_int_equal(atomic_load(&g->t.generation), 1);
+	assert_int_equal(g->config_interrupts, 1);
+	used = &g->d.ring[RX].used[1];
+	add_buffers(g, 2, 2000);
+	give(g, other, 60); /* not promiscuous, as before */
+	assert_int_equal(*used, 0);
+	assert_int_equal(command(g, "\3\0", 2), 0);
+	assert_int_equal(g->d.vd->config[6] & 3, 1);
+	free(buf);
+	teardown(&other_state);
+}
+
 /* Any bytes as descriptors: nothing is touched outside the guest. */
 static void wild_rings_harm_nothing(void **state)
 {
@@ -403,6 +460,7 @@ int main(void)
 		TEST(commands_that_are_none_are_refused),
 		TEST(offloads_can_be_turned_off),
 		TEST(a_reset_stops_all),
+		TEST(restored_it_asks_to_be_announced),
 		TEST(wild_rings_harm_nothing),
 		cmocka_unit_test_setup_teardown(pairs_come_and_go, setup_pairs,
 						teardown),

@@ -11,10 +11,12 @@ enum {
 	FEATURE = 0x04,
 	DRIVER_SEL = 0x08,
 	DRIVER_FEATURE = 0x0c,
+	CONFIG_VECTOR = 0x10,
 	NUM_QUEUES = 0x12,
 	STATUS = 0x14,
 	QUEUE_SEL = 0x16,
 	QUEUE_SIZE = 0x18,
+	QUEUE_VECTOR = 0x1a,
 	QUEUE_ENABLE = 0x1c,
 	QUEUE_DESC = 0x20,
 	QUEUE_DRIVER = 0x28,
@@ -292,6 +294,91 @@ static void a_changed_configuration_counts_up(void **state)
 	vpci_close(&v);
 }
 
+/* 4.1.2: what a driver of an older kind looks for is not there. */
+static void it_is_a_modern_device_only(void **state)
+{
+	unsigned bars = PCI_BAR0 + 6 * 4;
+	struct vpci v;
+
+	vpci_open(&v);
+	assert_int_equal(vpci_config_get(&v, VPCI_SLOT, 0, 4),
+			 0x1af4 | (0x1040 + VIRTIO_ID_RNG) << 16);
+	assert_int_equal(vpci_config_get(&v, VPCI_SLOT, 8, 1), 1);
+	assert_true(vpci_config_get(&v, VPCI_SLOT, 0x2e, 2) >= 0x40);
+	assert_int_equal(vpci_config_get(&v, VPCI_SLOT, 0x3d, 1), 1);
+	for (unsigned reg = PCI_BAR0; reg < bars; reg += 4)
+		assert_int_equal(vpci_config_get(&v, VPCI_SLOT, reg, 1) & 1, 0);
+	for (unsigned type = 1, found = 0; type <= 5; type++, found = 0) {
+		for (unsigned n = 0, at; (at = vpci_cap(&v, VPCI_SLOT, 9, n));
+		     n++)
+			found += vpci_config_get(&v, VPCI_SLOT, at + 3, 1) ==
+				 type;
+		assert_int_equal(found, 1);
+	}
+	vpci_close(&v);
+}
+
+/* An entry of the table: where its message goes, and if it may. */
+static void set_entry(struct vpci *v, unsigned n, uint32_t data, bool masked)
+{
+	uint64_t at = VPCI_BAR1 + n * 16;
+
+	vpci_put(v, at, 4, 0xfee00000);
+	vpci_put(v, at + 4, 4, 0);
+	vpci_put(v, at + 8, 4, data);
+	vpci_put(v, at + 12, 4, masked);
+}
+
+/* The next request's message; 0: none came. */
+static uint32_t message(struct vpci *v, uint16_t n)
+{
+	unsigned before = v->messages;
+
+	offer(v, n, 8);
+	put(v, NOTIFY, 2, 0);
+	assert_int_equal(used(v), n);
+	assert_true(v->messages <= before + 1);
+	return v->messages > before ? v->data : 0;
+}
+
+static void vectors_change_while_it_works(void **state)
+{
+	struct virtio_transport *t;
+	struct vpci v;
+	unsigned cap;
+
+	start(&v);
+	t = (struct virtio_transport *)v.rng;
+	cap = vpci_cap(&v, VPCI_SLOT, 0x11, 0);
+	set_entry(&v, 0, 0x40, false);
+	set_entry(&v, 1, 0x41, false);
+	vpci_config_put(&v, VPCI_SLOT, cap + 2, 2, 0x8000);
+	assert_int_equal(get(&v, QUEUE_VECTOR, 2), 0xffff);
+	assert_int_equal(message(&v, 1), 0); /* no vector, no wire */
+	assert_int_equal(get(&v, 0x1000, 1), 0);
+	put(&v, QUEUE_VECTOR, 2, 1);
+	assert_int_equal(get(&v, QUEUE_VECTOR, 2), 1);
+	assert_int_equal(message(&v, 2), 0x41);
+	put(&v, QUEUE_VECTOR, 2, 0);
+	assert_int_equal(message(&v, 3), 0x40);
+	set_entry(&v, 0, 0x50, false);
+	assert_int_equal(message(&v, 4), 0x50);
+	/* Masked it waits. */
+	set_entry(&v, 0, 0x50, true);
+	assert_int_equal(message(&v, 5), 0);
+	set_entry(&v, 0, 0x51, false);
+	assert_int_equal(v.data, 0x51);
+	/* One for both, and one that there is not. */
+	put(&v, CONFIG_VECTOR, 2, 0);
+	virtio_config_changed(t->vd);
+	assert_int_equal(v.data, 0x51);
+	put(&v, CONFIG_VECTOR, 2, 2);
+	assert_int_equal(get(&v, CONFIG_VECTOR, 2), 0xffff);
+	put(&v, STATUS, 1, 0);
+	assert_int_equal(get(&v, QUEUE_VECTOR, 2), 0xffff);
+	vpci_close(&v);
+}
+
 static bool enables(struct vpci *v, unsigned size, uint64_t ring)
 {
 	bool enabled;
@@ -371,6 +458,8 @@ int main(void)
 		cmocka_unit_test(notified_at_any_width),
 		cmocka_unit_test(interrupts_without_msix),
 		cmocka_unit_test(a_changed_configuration_counts_up),
+		cmocka_unit_test(it_is_a_modern_device_only),
+		cmocka_unit_test(vectors_change_while_it_works),
 		cmocka_unit_test(queues_of_other_sizes),
 		cmocka_unit_test(a_request_without_a_byte),
 		cmocka_unit_test(a_working_device_is_saved),
