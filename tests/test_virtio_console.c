@@ -310,6 +310,28 @@ static void the_configuration_space(void **state)
 	fix_close(&f);
 }
 
+/* 5.3.4: without queues, without the feature, without a driver. */
+static void a_byte_in_an_emergency(void **state)
+{
+	const char *text = "oops";
+	char buf[16] = "";
+	struct fix f;
+
+	fix_open(&f);
+	f.d.vd->ops->reset(f.d.vd);
+	f.t.status = 0;
+	for (const char *c = text; *c; c++)
+		virtio_config_write(&f.t, 8, 4, (uint8_t)*c);
+	virtio_config_write(&f.t, 8, 1, '!');
+	virtio_config_write(&f.t, 0, 4, 'x');
+	virtio_config_write(&f.t, 11, 4, 'x');
+	dt_loop(&f.dt);
+	assert_int_equal(read(f.peer, buf, sizeof(buf)), 5);
+	assert_string_equal(buf, "oops!");
+	assert_int_equal(virtio_config_read(&f.t, 0, 2), 132);
+	fix_close(&f);
+}
+
 /* As drivers of other systems read it: bytes, halves, and across its end. */
 static void the_configuration_space_at_any_width(void **state)
 {
@@ -340,6 +362,7 @@ int main(void)
 		cmocka_unit_test(reset_forgets),
 		cmocka_unit_test(the_configuration_space),
 		cmocka_unit_test(the_configuration_space_at_any_width),
+		cmocka_unit_test(a_byte_in_an_emergency),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -237,6 +237,7 @@ uint64_t virtio_config_read(struct virtio_transport *t, uint64_t offset,
 	return value;
 }
 
+/* Also before a driver says that it is there: 5.3.4, emerg_wr. */
 void virtio_config_write(struct virtio_transport *t, uint64_t offset,
 			 unsigned size, uint64_t value)
 {
@@ -244,7 +245,7 @@ void virtio_config_write(struct virtio_transport *t, uint64_t offset,
 
 	if (offset >= vd->config_size || size > vd->config_size - offset)
 		return;
-	if (vd->ops->write_config && virtio_is(t, VIRTIO_STATUS_DRIVER))
+	if (vd->ops->write_config)
 		vd->ops->write_config(vd, (unsigned)offset, &value, size);
 }
 
