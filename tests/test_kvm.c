@@ -343,6 +343,27 @@ static void an_unknown_exit_tells_the_vcpus_state(void **state)
 	end(vm, t);
 }
 
+/*
+ * Reset forgets that the 8259 had something; the window that was asked for then
+ * must not open again and again, instead of instructions.
+ */
+static void a_window_that_nobody_needs_is_closed(void **state)
+{
+	/* 1: sti; incl COUNTER; jmp 1b */
+	static const uint8_t code[] = { 0xfb, 0xff, 0x05, 0x00, 0x00,
+					0x18, 0x00, 0xeb, 0xf7 };
+	struct vm *vm = make(code, sizeof(code));
+	struct kvm_vcpu *v = vm->xm.cpus[0]->engine;
+	pthread_t t;
+
+	v->run->request_interrupt_window = 1;
+	pthread_create(&t, NULL, run, vm);
+	wait_counter(vm, 1000);
+	assert_int_equal(v->run->request_interrupt_window, 0);
+	assert_true(v->stats.vm_exits < 10);
+	end(vm, t);
+}
+
 /* A factor to the bit: the kernel's mul_u64_u32_div(1 << bits, khz, host). */
 static void the_tscs_factor_is_the_kernels(void **state)
 {
@@ -398,6 +419,7 @@ int main(void)
 		cmocka_unit_test(memory_changes_under_the_guest),
 		cmocka_unit_test(the_local_apic_goes_in_and_out),
 		cmocka_unit_test(an_unknown_exit_tells_the_vcpus_state),
+		cmocka_unit_test(a_window_that_nobody_needs_is_closed),
 		cmocka_unit_test(the_tscs_factor_is_the_kernels),
 		cmocka_unit_test(the_tsc_is_scaled_or_refused),
 	};

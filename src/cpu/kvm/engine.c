@@ -180,6 +180,8 @@ static int engine_enter(struct x86_cpu *cpu, bool step, struct err *err)
 	v->thread = pthread_self();
 	atomic_store(&v->tid, gettid());
 	engine_take_init(cpu);
+	/* What the last KVM_RUN said of a state that may have changed. */
+	v->run->ready_for_interrupt_injection = 0;
 	rc = state_push(cpu, err);
 	if (rc == 0 && debug_arm(cpu, step))
 		rc = err_set(err, EIO,

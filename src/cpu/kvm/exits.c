@@ -154,6 +154,18 @@ static enum vcpu_exit exits_on(struct x86_cpu *cpu, struct kvm_run *run,
 	return EXITS_ON;
 }
 
+/*
+ * The guest can take what the 8259 has: if it still has something.  A window
+ * that stays asked for opens again before the next instruction.
+ */
+static enum vcpu_exit exits_window(struct x86_cpu *cpu, struct kvm_run *run,
+				   struct err *err)
+{
+	run->request_interrupt_window = 0;
+	atomic_fetch_or(&cpu->pending, X86_PEND_INTR);
+	return EXITS_ON;
+}
+
 static enum vcpu_exit exits_eoi(struct x86_cpu *cpu, struct kvm_run *run,
 				struct err *err)
 {
@@ -225,7 +237,7 @@ static exits_fn *const exits_table[] = {
 	[KVM_EXIT_DEBUG] = exits_debug,
 	[KVM_EXIT_IO] = exits_io,
 	[KVM_EXIT_MMIO] = exits_mmio,
-	[KVM_EXIT_IRQ_WINDOW_OPEN] = exits_on,
+	[KVM_EXIT_IRQ_WINDOW_OPEN] = exits_window,
 	[KVM_EXIT_SHUTDOWN] = exits_shutdown,
 	[KVM_EXIT_FAIL_ENTRY] = exits_fail_entry,
 	[KVM_EXIT_INTR] = exits_on,
