@@ -511,6 +511,96 @@ static void rings_must_be_in_ram_and_aligned(void **state)
 	}
 }
 
+/* The device's word on notifications, as the driver reads it. */
+static uint16_t device_word(struct vring *r, unsigned n)
+{
+	return ((uint16_t *)(r->ram + VRING_DEVICE))[n];
+}
+
+/* One request, from its making to its end. */
+static void one_request(struct vring *r)
+{
+	struct virtq_chain *c = malloc(sizeof(*c));
+	uint32_t len;
+
+	assert_true(vring_add(r, good, 1, false) >= 0);
+	assert_int_equal(virtq_pop(r->q, c), 1);
+	virtq_push(r->q, c, 0);
+	virtq_interrupt(r->q);
+	assert_true(vring_used(r, &len) >= 0);
+	free(c);
+}
+
+/* 2.7.10: by flags, or by the index of the request that is waited for. */
+static void split_sides_ask_each_other_for_silence(void **state)
+{
+	struct vring r;
+
+	vring_open(&r, 16, F_1);
+	virtq_disable_notify(r.q);
+	assert_int_equal(device_word(&r, 0), 1);
+	assert_true(virtq_enable_notify(r.q));
+	assert_int_equal(device_word(&r, 0), 0);
+	one_request(&r);
+	assert_int_equal(r.interrupts, 1);
+	vring_avail(&r)[0] = 1;
+	one_request(&r);
+	assert_int_equal(r.interrupts, 1);
+	vring_avail(&r)[0] = 0;
+	one_request(&r);
+	assert_int_equal(r.interrupts, 2);
+	vring_close(&r);
+
+	/* With indexes flags mean nothing. */
+	vring_open(&r, 16, F_1 | VIRTIO_F_EVENT_IDX);
+	for (unsigned i = 0; i < 40; i++) {
+		vring_avail(&r)[0] = 1;
+		assert_true(virtq_enable_notify(r.q));
+		assert_int_equal(device_word(&r, 0), 0);
+		assert_int_equal(device_word(&r, 2 + 16 * 4), i);
+		vring_set_event(&r, i % 2);
+		one_request(&r);
+		assert_int_equal(r.interrupts, i / 2 + 1);
+		virtq_interrupt(r.q);
+		assert_int_equal(r.interrupts, i / 2 + 1);
+	}
+	vring_close(&r);
+}
+
+/* 2.8.10: enabled, disabled, or for one descriptor. */
+static void packed_sides_ask_each_other_for_silence(void **state)
+{
+	struct vring r;
+
+	vring_open(&r, 10, F_1 | VIRTIO_F_RING_PACKED);
+	virtq_disable_notify(r.q);
+	assert_int_equal(device_word(&r, 1), 1);
+	assert_true(virtq_enable_notify(r.q));
+	assert_int_equal(device_word(&r, 1), 0);
+	one_request(&r);
+	assert_int_equal(r.interrupts, 1);
+	vring_avail(&r)[1] = 1;
+	one_request(&r);
+	assert_int_equal(r.interrupts, 1);
+	vring_close(&r);
+
+	vring_open(&r, 10, F_1 | VIRTIO_F_RING_PACKED |
+					VIRTIO_F_EVENT_IDX);
+	for (unsigned i = 0; i < 40; i++) {
+		unsigned wrap = !(i / 10 % 2);
+
+		assert_true(virtq_enable_notify(r.q));
+		assert_int_equal(device_word(&r, 1), 2);
+		assert_int_equal(device_word(&r, 0), i % 10 | wrap << 15);
+		virtq_disable_notify(r.q);
+		assert_int_equal(device_word(&r, 1), 1);
+		vring_set_event(&r, i % 2);
+		one_request(&r);
+		assert_int_equal(r.interrupts, i / 2 + 1);
+	}
+	vring_close(&r);
+}
+
 /* A device that keeps what it pops never holds more than the ring's size. */
 static void no_more_in_flight_than_the_ring_holds(void **state)
 {
@@ -644,6 +734,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_table_of_too_many_pieces),
 		cmocka_unit_test(pieces_before_a_table),
 		cmocka_unit_test(rings_must_be_in_ram_and_aligned),
+		cmocka_unit_test(split_sides_ask_each_other_for_silence),
+		cmocka_unit_test(packed_sides_ask_each_other_for_silence),
 		cmocka_unit_test(no_more_in_flight_than_the_ring_holds),
 		cmocka_unit_test(bytes_cross_pieces),
 		cmocka_unit_test(what_is_written_is_marked),
