@@ -41,9 +41,10 @@ static struct xl_block *clone_source(struct xl *x, const struct xl_page *page,
 	return NULL;
 }
 
-static struct xl_insn *clone_insn(struct xl *x, const struct xl_insn *from,
+static struct xl_insn *clone_insn(struct xl *x, uint32_t ref,
 				  uint64_t linear_delta)
 {
+	const struct xl_insn *from = xl_deref(&x->arena, ref);
 	struct xl_insn *xi = xl_alloc_top(x, sizeof(*xi));
 
 	if (!xi)
@@ -62,30 +63,31 @@ static bool clone_fix(struct xl *x, const struct xl_block *b,
 
 	for (i = 0; i < from->fix_count; i++) {
 		uint8_t *at = code + (from->fix[i] & XL_FIX_AT);
-		uint64_t v = 0;
-		uint32_t rel;
+		struct xl_insn *xi;
+		uint64_t v;
+		uint32_t w;
 
 		memcpy(&v, at, sizeof(v));
+		w = (uint32_t)v;
 		switch ((enum xl_fix)(from->fix[i] >> 14)) {
 		case XL_FIX_LINEAR:
 			v += linear_delta;
-			break;
-		case XL_FIX_REL:
-			rel = (uint32_t)v - (uint32_t)(b->host - from->host);
-			memcpy(at, &rel, sizeof(rel));
+			memcpy(at, &v, sizeof(v));
 			continue;
+		case XL_FIX_REL:
+			w -= (uint32_t)(b->host - from->host);
+			break;
 		case XL_FIX_BLOCK:
-			v += (uintptr_t)b - (uintptr_t)from;
+			w += xl_ref(&x->arena, b) - xl_ref(&x->arena, from);
 			break;
 		case XL_FIX_INSN:
-			v = (uintptr_t)clone_insn(
-				x, (struct xl_insn *)(uintptr_t)v,
-				linear_delta);
-			if (!v)
+			xi = clone_insn(x, w, linear_delta);
+			if (!xi)
 				return false;
+			w = xl_ref(&x->arena, xi);
 			break;
 		}
-		memcpy(at, &v, sizeof(v));
+		memcpy(at, &w, sizeof(w));
 	}
 	return true;
 }
@@ -93,7 +95,6 @@ static bool clone_fix(struct xl *x, const struct xl_block *b,
 static void clone_links(struct xl *x, struct xl_block *b,
 			const struct xl_block *from)
 {
-	ptrdiff_t moved = b->host - from->host;
 	unsigned i;
 
 	b->link_count = from->link_count;
@@ -101,13 +102,9 @@ static void clone_links(struct xl *x, struct xl_block *b,
 		struct xl_link *l = &b->out[i];
 
 		*l = from->out[i];
-		l->from = b;
-		l->to = NULL;
 		l->next_in = NULL;
-		l->site += moved;
-		l->unlinked += moved;
 		l->target += b->page->linear - from->page->linear;
-		asm_patch(l->site, x->a.rx_delta, l->unlinked);
+		xl_unlink(x, l);
 	}
 }
 
@@ -207,7 +204,8 @@ static struct xl_page *move_source(struct xl *x, const struct xl_phys *phys,
 	return NULL;
 }
 
-static void move_fix(const struct xl_block *b, uint8_t *code, uint64_t delta)
+static void move_fix(const struct xl *x, const struct xl_block *b,
+		     uint8_t *code, uint64_t delta)
 {
 	unsigned i;
 
@@ -223,7 +221,7 @@ static void move_fix(const struct xl_block *b, uint8_t *code, uint64_t delta)
 			memcpy(at, &v, sizeof(v));
 			break;
 		case XL_FIX_INSN:
-			xi = (struct xl_insn *)(uintptr_t)v;
+			xi = xl_deref(&x->arena, (uint32_t)v);
 			xi->rip += delta;
 			break;
 		case XL_FIX_REL:
@@ -242,7 +240,7 @@ static void move_block(struct xl *x, struct xl_block *b, uint64_t delta)
 	x->a.w = code;
 	clone_entries(x, b, b);
 	x->a = a;
-	move_fix(b, code, delta);
+	move_fix(x, b, code, delta);
 	for (i = 0; i < b->link_count; i++)
 		b->out[i].target += delta;
 	b->single = NULL;

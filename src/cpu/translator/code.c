@@ -20,8 +20,8 @@
 #include "cpu/x86/mmu.h"
 #include "cpu/x86/sync.h"
 
-#define XL_CODE_SIZE  (17u << 20)
-#define XL_ARENA_SIZE (15u << 20)
+#define XL_CODE_SIZE  (19u << 20)
+#define XL_ARENA_SIZE (14u << 20)
 #define XL_ORDER_MAX  (128u << 10)
 /* For each piece of code memory, how many blocks begin before its end; 0: none
  * begins in it. */
@@ -352,22 +352,30 @@ struct xl_block *xl_block_at(struct xl *x, const uint8_t *pc, uint16_t *guest)
 /* --- Links
  * ------------------------------------------------------------------------ */
 
+static void link_patch(struct xl *x, struct xl_link *l, const uint8_t *target)
+{
+	uint8_t *host = xl_link_from(l)->host - x->a.rx_delta;
+
+	asm_patch(host + l->site, x->a.rx_delta, target);
+}
+
+void xl_unlink(struct xl *x, struct xl_link *l)
+{
+	l->to = NULL;
+	link_patch(x, l, xl_link_from(l)->host + l->unlinked);
+}
+
 void xl_link(struct xl *x, struct xl_link *l, struct xl_block *to)
 {
+	const struct xl_block *from = xl_link_from(l);
 	const uint8_t *target = to->host;
 
-	if (l->same_page && l->from->page == to->page)
-		target += to->offset <= l->from->offset ? to->poll : to->body;
+	if (l->same_page && from->page == to->page)
+		target += to->offset <= from->offset ? to->poll : to->body;
 	l->to = to;
 	l->next_in = to->in;
 	to->in = l;
-	asm_patch(l->site, x->a.rx_delta, target);
-}
-
-static void link_point_back(struct xl *x, struct xl_link *l)
-{
-	l->to = NULL;
-	asm_patch(l->site, x->a.rx_delta, l->unlinked);
+	link_patch(x, l, target);
 }
 
 /* Jumps into b and out of it; kept: those from and to this page, or NULL. */
@@ -378,12 +386,12 @@ static void links_cut(struct xl *x, struct xl_block *b,
 	unsigned i;
 
 	while ((l = *at)) {
-		if (l->from->page == kept) {
+		if (xl_link_from(l)->page == kept) {
 			at = &l->next_in;
 			continue;
 		}
 		*at = l->next_in;
-		link_point_back(x, l);
+		xl_unlink(x, l);
 	}
 	for (i = 0; i < b->link_count; i++) {
 		l = &b->out[i];
@@ -392,7 +400,7 @@ static void links_cut(struct xl *x, struct xl_block *b,
 		for (at = &l->to->in; *at != l; at = &(*at)->next_in)
 			;
 		*at = l->next_in;
-		link_point_back(x, l);
+		xl_unlink(x, l);
 	}
 }
 

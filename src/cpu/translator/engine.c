@@ -33,6 +33,7 @@
 
 #define XL_NOTES            (sizeof(((struct xl *)0)->notes) / sizeof(struct xl_note))
 #define XL_HOST_MXCSR_VALUE 0x1f80
+#define XL_START_BLOCKS     16384 /* fewer may stay */
 
 /* --- Code written elsewhere ------------------------------------------------
  */
@@ -152,6 +153,20 @@ static struct xl_block *xl_make_block(struct xl *x, struct xl_page *page,
 	return xl_translate(x, page, offset, bytes, next, next_bytes);
 }
 
+/*
+ * When the first user code is reached, most of what was translated is a
+ * kernel's (and a firmware's) start, which is not needed again: it goes while
+ * little else would go with it.
+ */
+static void xl_watch_start(struct xl *x)
+{
+	if (x->seen_user || !(x->cpu->mode & X86_MODE_USER))
+		return;
+	x->seen_user = true;
+	if (x->order_count > XL_START_BLOCKS)
+		xl_flush(x);
+}
+
 /* The block at rip; NULL: rip cannot be fetched from RAM. */
 static struct xl_block *xl_lookup(struct xl *x)
 {
@@ -169,6 +184,7 @@ static struct xl_block *xl_lookup(struct xl *x)
 	if (!bytes)
 		return NULL;
 	xl_watch_mode(x);
+	xl_watch_start(x);
 	while (!b) {
 		page = xl_some_page(x, cpu->rip & ~MEM_PAGE_MASK,
 				    gpa & ~MEM_PAGE_MASK,
@@ -209,11 +225,11 @@ static enum xl_next xl_came_back(struct xl *x, enum xl_exit why,
 	x->exits[why]++;
 	switch (why) {
 	case XL_EXIT_LINK:
-		*link = (struct xl_link *)(uintptr_t)arg;
+		*link = xl_deref(&x->arena, arg);
 		cpu->rip = (*link)->target;
 		return XL_NEXT_BLOCK;
 	case XL_EXIT_CHECK:
-		at = (struct xl_block *)(uintptr_t)arg;
+		at = xl_deref(&x->arena, arg);
 		cpu->rip = at->page->linear + at->offset;
 		return XL_NEXT_BLOCK;
 	case XL_EXIT_RIP:
@@ -233,9 +249,9 @@ static enum xl_next xl_came_back(struct xl *x, enum xl_exit why,
 }
 
 /* An interrupt may have come between the jump and its target. */
-static bool xl_may_link(const struct xl *x, const struct xl_link *l)
+static bool xl_may_link(const struct xl *x, struct xl_link *l)
 {
-	return !x->lockstep && !l->from->dead && l->target == x->cpu->rip &&
+	return !x->lockstep && !xl_link_from(l)->dead && l->target == x->cpu->rip &&
 	       l->mode == (x->cpu->mode & XL_MODE_KEY);
 }
 
@@ -511,6 +527,7 @@ static void xl_engine_flush(struct x86_cpu *cpu)
 	struct xl *x = cpu->engine;
 
 	xl_flush(x);
+	x->seen_user = false;
 	if (x->part)
 		interp_part_flush(x->part, cpu);
 }

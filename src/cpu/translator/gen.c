@@ -68,10 +68,10 @@ void gen_mov_linear(struct xl_gen *g, unsigned dst, uint64_t linear)
 	gen_fix_imm(g, XL_FIX_LINEAR, linear);
 }
 
-static void gen_mov_ptr(struct xl_gen *g, enum xl_fix what, const void *p)
+static void gen_mov_ref(struct xl_gen *g, enum xl_fix what, const void *p)
 {
-	asm_mov_imm(g->a, XL_T0, (uintptr_t)p);
-	gen_fix_imm(g, what, (uintptr_t)p);
+	asm_mov_imm(g->a, XL_T0, xl_ref(&g->x->arena, p));
+	gen_fix(g, what, 4);
 }
 
 /* Out of the block. */
@@ -247,8 +247,8 @@ static void gen_slow_miss(struct xl_gen *g, const struct xl_slow *s)
 	gen_glue_call(g, s->group ? glue->group_miss : glue->miss);
 	asm_jmp(g->a, s->back);
 	if (s->group) { /* for xl_light_group(): where to go on */
-		asm_u64(g->a, (uintptr_t)g->b);
-		gen_fix(g, XL_FIX_BLOCK, 8);
+		asm_u32(g->a, xl_ref(&g->x->arena, g->b));
+		gen_fix(g, XL_FIX_BLOCK, 4);
 		asm_u32(g->a, s->guest);
 	}
 }
@@ -381,8 +381,8 @@ static void gen_slow_vec(struct xl_gen *g, const struct xl_slow *s)
 
 static void gen_slow_link(struct xl_gen *g, const struct xl_slow *s)
 {
-	g->link[s->kind].unlinked = asm_here(g->a);
-	gen_mov_ptr(g, XL_FIX_BLOCK, &g->b->out[s->kind]);
+	g->link[s->kind].unlinked = asm_here(g->a) - g->b->host;
+	gen_mov_ref(g, XL_FIX_BLOCK, &g->b->out[s->kind]);
 	gen_glue_jmp(g, g->x->glue.link);
 }
 
@@ -461,8 +461,8 @@ void gen_link_site(struct xl_gen *g, uint64_t target, uint8_t *site)
 	struct xl_link *l = &g->link[g->b->link_count];
 	struct xl_slow *s = gen_slow(g, site);
 
-	l->from = g->b;
-	l->site = site;
+	l->index = g->b->link_count;
+	l->site = site + g->a->rx_delta - g->b->host;
 	l->target = target;
 	l->mode = g->link_mode;
 	l->same_page = (target & ~MEM_PAGE_MASK) == g->page->linear;
@@ -543,7 +543,7 @@ void gen_indirect_call(struct xl_gen *g)
  * poll:    mov ecx, gs:[pending]; jrcxz body; jmp check
  *
  * Ids are multiples of 4096 and pending is less, so no sum of differences
- * cancels.  check: T0 = block; jmp glue.
+ * cancels.  check: T0 = block's xl_ref(); jmp glue.
  */
 void gen_entries(struct xl_gen *g)
 {
@@ -559,12 +559,13 @@ void gen_entries(struct xl_gen *g)
 	asm_lea(a, XL_CX, RM_SIB(XL_CX, XL_T1, 0, -(int32_t)g->page->id));
 	to_body[0] = asm_jrcxz(a);
 	check = asm_here(a);
-	asm_mov_imm(a, XL_T0, (uintptr_t)g->b);
+	asm_mov_imm(a, XL_T0, xl_ref(&g->x->arena, g->b));
 	asm_jmp(a, g->x->glue.check);
 	g->b->poll = asm_here(a) - g->b->host;
 	asm_load32(a, XL_CX, RM_GS(XL_OFF(pending)));
 	to_body[1] = asm_jrcxz(a);
-	asm_jmp(a, check);
+	asm_u8(a, 0xeb); /* jmp check */
+	asm_u8(a, check - (asm_here(a) + 1));
 	asm_land8(a, to_body[0]);
 	asm_land8(a, to_body[1]);
 	g->b->body = asm_here(a) - g->b->host;
@@ -636,7 +637,7 @@ static bool gen_light(struct xl_gen *g, const struct x86_insn *insn)
 	xi->insn = *insn;
 	xi->rip = g->rip;
 	interp_select(&xi->insn);
-	gen_mov_ptr(g, XL_FIX_INSN, xi);
+	gen_mov_ref(g, XL_FIX_INSN, xi);
 	gen_glue_jmp(g, gen_wants_parked(insn) ? g->x->glue.insn_parked
 					       : g->x->glue.insn);
 	g->ended = true;

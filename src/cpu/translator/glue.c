@@ -184,7 +184,7 @@ static void glue_park(struct xl *x)
 }
 
 /*
- * T0 = struct xl_insn *, executed by its interpreter handler; goes on in
+ * T0 = xl_ref() of a struct xl_insn, executed by its interpreter handler; goes on in
  * translated code if there is any.  park: vector registers go to memory
  * before, for handlers that need them there; else they stay.
  */
@@ -312,7 +312,7 @@ static void glue_indirect(struct xl *x)
 	}
 }
 
-/* T0 = struct xl_link *: its target may have been translated by now. */
+/* T0 = xl_ref() of a struct xl_link: its target may have been translated by now. */
 static void glue_link(struct xl *x)
 {
 	struct xl_asm *a = &x->a;
@@ -326,7 +326,7 @@ static void glue_link(struct xl *x)
 	asm_jmp(a, x->glue.exit[XL_EXIT_LINK]);
 }
 
-/* T0 = struct xl_block *: its page may be mapped still, only not noted. */
+/* T0 = xl_ref() of a struct xl_block: its page may be mapped still, only not noted. */
 static void glue_check(struct xl *x)
 {
 	struct xl_asm *a = &x->a;

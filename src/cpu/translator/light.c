@@ -48,14 +48,15 @@ uint64_t xl_light_group(struct x86_cpu *cpu, uint64_t linear,
 			uint32_t kind_size, uint64_t pc)
 {
 	const uint8_t *note = (const uint8_t *)(uintptr_t)pc + 5;
+	struct xl *x = cpu->engine;
 	struct xl_block *b;
-	uint32_t guest;
+	uint32_t ref, guest;
 
 	if (xl_light_miss(cpu, linear, kind_size))
 		return XL_LIGHT_FILLED;
-	__builtin_memcpy(&b, note, sizeof(b));
-	__builtin_memcpy(&guest, note + sizeof(b), sizeof(guest));
-	b = light_single(cpu->engine, b, guest);
+	__builtin_memcpy(&ref, note, sizeof(ref));
+	__builtin_memcpy(&guest, note + sizeof(ref), sizeof(guest));
+	b = light_single(x, xl_deref(&x->arena, ref), guest);
 	return b ? (uintptr_t)(b->host + b->body) : 0;
 }
 
@@ -76,8 +77,8 @@ uint64_t xl_light_indirect(struct x86_cpu *cpu, uint64_t linear, uint32_t kind)
 
 uint64_t xl_light_link(struct x86_cpu *cpu, uint64_t link, uint32_t unused)
 {
-	struct xl_link *l = (struct xl_link *)(uintptr_t)link;
 	struct xl *x = cpu->engine;
+	struct xl_link *l = xl_deref(&x->arena, link);
 	struct xl_page *p;
 	struct xl_block *b;
 
@@ -93,7 +94,8 @@ uint64_t xl_light_link(struct x86_cpu *cpu, uint64_t link, uint32_t unused)
 
 uint64_t xl_light_check(struct x86_cpu *cpu, uint64_t block, uint32_t unused)
 {
-	struct xl_block *b = (struct xl_block *)(uintptr_t)block;
+	struct xl *x = cpu->engine;
+	struct xl_block *b = xl_deref(&x->arena, block);
 	uint64_t linear = b->page->linear + b->offset;
 	struct xl_page *p;
 
@@ -103,7 +105,7 @@ uint64_t xl_light_check(struct x86_cpu *cpu, uint64_t block, uint32_t unused)
 		return 0;
 	p = light_page(cpu, linear);
 	if (p && p != b->page)
-		b = xl_find(cpu->engine, p, b->offset);
+		b = xl_find(x, p, b->offset);
 	return p && b ? (uintptr_t)(b->host + b->body) : 0;
 }
 
@@ -128,8 +130,10 @@ static bool light_traps(const struct x86_cpu *cpu, const struct x86_insn *insn)
 	return insn->op == X86_SYSRET && cpu->gpr[X86_R11] & X86_FLAG_TF;
 }
 
-uint64_t xl_light_insn(struct x86_cpu *cpu, const struct xl_insn *xi)
+uint64_t xl_light_insn(struct x86_cpu *cpu, uint64_t ref)
 {
+	struct xl *x = cpu->engine;
+	const struct xl_insn *xi = xl_deref(&x->arena, ref);
 	const struct x86_jump *j;
 	unsigned kind;
 

@@ -167,8 +167,8 @@ static unsigned lockstep_insns(struct xl *x, const struct xl_block *b,
 		return b->insn_count;
 	if (why != XL_EXIT_LINK)
 		return lockstep_count(b, x->cpu->rip & MEM_PAGE_MASK);
-	link = (struct xl_link *)(uintptr_t)x->cpu->word[XL_ARG];
-	xl_block_at(x, link->unlinked, &guest); /* the jump itself */
+	link = xl_deref(&x->arena, x->cpu->word[XL_ARG]);
+	xl_block_at(x, b->host + link->unlinked, &guest); /* the jump */
 	return lockstep_count(b, guest + 1);
 }
 

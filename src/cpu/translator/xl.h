@@ -66,9 +66,9 @@ enum xl_word {
 
 /* Why translated code came back; the argument is in word[XL_ARG]. */
 enum xl_exit {
-	XL_EXIT_LINK,	/* struct xl_link *: not linked yet */
+	XL_EXIT_LINK,	/* struct xl_link, by xl_ref(): not linked yet */
 	XL_EXIT_RIP,	/* linear address to go on at */
-	XL_EXIT_CHECK,	/* struct xl_block *: its entry check failed */
+	XL_EXIT_CHECK,	/* struct xl_block, likewise: its entry check failed */
 	XL_EXIT_FAULT,	/* host pc whose instruction is to be interpreted */
 	XL_EXIT_INSN,	/* linear address of an instruction to interpret */
 	XL_EXIT_DONE,	/* an instruction was executed: rip is current */
@@ -82,12 +82,13 @@ struct xl_block;
 
 /* A direct jump out of a block. */
 struct xl_link {
-	struct xl_block *from, *to;
+	struct xl_block *to;
 	struct xl_link *next_in; /* in to->in */
-	uint8_t *site;		 /* rel32, writable view; NULL: unused */
-	uint8_t *unlinked;	 /* where it goes while not linked (rx) */
 	uint64_t target;	 /* linear */
-	uint32_t mode;		 /* XL_MODE_KEY there */
+	uint16_t site;		 /* its rel32, from the block's host start */
+	uint16_t unlinked;	 /* where it goes while not linked: likewise */
+	uint16_t mode;		 /* XL_MODE_KEY there */
+	uint8_t index;		 /* in the block's out[] */
 	bool same_page;
 };
 
@@ -105,8 +106,8 @@ struct xl_pc {
 enum xl_fix {
 	XL_FIX_LINEAR, /* 64 bits: a linear address, relative to the page's */
 	XL_FIX_REL,    /* 32 bits: to the glue, relative to here */
-	XL_FIX_BLOCK,  /* 64 bits: into the block's record */
-	XL_FIX_INSN,   /* 64 bits: to a struct xl_insn */
+	XL_FIX_BLOCK,  /* 32 bits: into the block's record (xl_ref) */
+	XL_FIX_INSN,   /* 32 bits: to a struct xl_insn (xl_ref) */
 };
 #define XL_FIX_AT 0x3fff
 #define XL_FIXES  1024
@@ -114,25 +115,30 @@ enum xl_fix {
 struct xl_block {
 	struct xl_page *page;
 	struct xl_block *next_hash, *next_page;
-	uint16_t offset, len;	/* guest bytes in the page */
-	uint16_t insn_count;
-	uint16_t pc_count;
-	bool dead;
 	/* A mere note that a block of another page has bytes on this one. */
 	struct xl_block *noted_for;
 	uint8_t *host;		/* rx: checked entry */
-	uint32_t host_len;
-	uint16_t poll, body;	/* entries, from host */
 	struct xl_pc *pcs;	/* shared with copies, as fix is */
 	uint16_t *fix;		/* NULL: cannot be copied */
-	uint16_t fix_count;
 	struct xl_link *in;	/* jumps linked to here */
 	/* Where its last failed group went on: guest offset, and block. */
 	struct xl_block *single;
 	uint16_t single_at;
-	uint8_t link_count;
+	uint16_t offset, len;	/* guest bytes in the page */
+	uint16_t host_len;
+	uint16_t pc_count, fix_count;
+	uint8_t insn_count, link_count;
+	uint8_t poll, body;	/* entries, from host */
+	bool dead;
 	struct xl_link out[];
 };
+
+static inline struct xl_block *xl_link_from(struct xl_link *l)
+{
+	l -= l->index;
+	return (struct xl_block *)((uint8_t *)l -
+				   offsetof(struct xl_block, out));
+}
 
 /* Code at one linear page, mapped to one physical page, in one mode. */
 struct xl_page {
@@ -191,12 +197,26 @@ struct xl_glue {
 	uint8_t *group_miss;	/* likewise, for a group */
 	uint8_t *indirect[X86_CODE_KINDS]; /* T0: linear target */
 	xl_park_fn *park;
-	uint8_t *insn;		/* T0: struct xl_insn * */
+	uint8_t *insn;		/* T0: xl_ref() of a struct xl_insn */
 	uint8_t *insn_parked;	/* likewise, with vectors in memory */
-	uint8_t *link;		/* T0: struct xl_link * */
-	uint8_t *check;		/* T0: struct xl_block * */
+	uint8_t *link;		/* T0: xl_ref() of a struct xl_link */
+	uint8_t *check;		/* T0: xl_ref() of a struct xl_block */
 	uint8_t *vec_load;
 };
+
+/*
+ * Records in generated code: their place in the arena, which takes less room
+ * than their address.
+ */
+static inline uint32_t xl_ref(const struct xl_arena *arena, const void *p)
+{
+	return (uint32_t)((const uint8_t *)p - arena->base);
+}
+
+static inline void *xl_deref(const struct xl_arena *arena, uint64_t ref)
+{
+	return arena->base + ref;
+}
 
 /* What translating one block needs; shared by gen*.c. */
 struct xl_slow { /* an out-of-line part of the block */
@@ -252,6 +272,7 @@ struct xl {
 	unsigned order_count, order_max;
 	uint32_t *order_at; /* by host address: see xl_block_at() */
 	uint32_t next_id;
+	bool seen_user;	  /* user code was looked up since the reset */
 	bool single_next; /* a group's check failed: go on singly */
 	uint32_t map_mode;	/* mode bits that the code map was filled for */
 	uint64_t cr4;		/* what of CR4 code was translated for */
@@ -303,6 +324,8 @@ void xl_add(struct xl *x, struct xl_block *b);
 bool xl_add_note(struct xl *x, struct xl_block *b, struct xl_page *page,
 		 unsigned len);
 void xl_link(struct xl *x, struct xl_link *l, struct xl_block *to);
+/* Points the jump to its exit; it is in no list of `in`, or is taken out. */
+void xl_unlink(struct xl *x, struct xl_link *l);
 /* Bytes [gpa, gpa+len) were written: blocks made from them go. */
 void xl_invalidate(struct xl *x, uint64_t gpa, uint64_t len);
 /* Guest offset in its page of the instruction at a host pc; NULL: not ours. */
