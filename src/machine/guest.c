@@ -76,6 +76,7 @@ static int guest_tables(struct vm *vm, struct err *err)
 		return err_set(err, ENOMEM, "out of memory");
 	acpi_config_init(&config, vm->xm.cpu_count);
 	config.virtio_mmio = pc_virtio_mmio(vm);
+	config.vga = pc_vga(vm);
 	len = acpi_build(tables, &config, NULL, err);
 	if (len >= 0)
 		mem_write(vm->env.mem, ACPI_BASE, tables, len);
@@ -107,6 +108,7 @@ int guest_load(const struct guest *g, struct vm *vm, struct err *err)
 		.e820 = map,
 		.rsdp = ACPI_BASE,
 		.low_end = e820_low_end(vm->env.mem),
+		.text = pc_vga(vm),
 	};
 	struct boot_entry entry;
 	int ret;
@@ -115,6 +117,7 @@ int guest_load(const struct guest *g, struct vm *vm, struct err *err)
 		return 0; /* a processor starts in it by itself */
 	if (!g->kernel.data)
 		return guest_without_kernel(vm, err);
+	pc_set_text(vm);
 	ret = guest_tables(vm, err);
 	p.e820_count = e820_build(p.mem, map);
 	if (ret == 0)

@@ -36,6 +36,7 @@
 #include "machine/fw_items.h"
 #include "machine/pc_impl.h"
 #include "machine/run.h"
+#include "machine/vgafont.h"
 #include "machine/vm.h"
 
 #define PC_COM1_BASE     0x3f8
@@ -198,7 +199,7 @@ static int pc_debug(struct vm *vm, struct pc *pc, struct err *err)
 	return debug_new(&pc->debug, &vm->env, fd, exit_port, err);
 }
 
-/* A kernel that was started without firmware finds no text mode there. */
+/* Only for who asks: a kernel without firmware seldom looks for one. */
 static int pc_display(struct vm *vm, struct pc *pc, struct err *err)
 {
 	const char *which = vm->config.vga;
@@ -212,6 +213,8 @@ static int pc_display(struct vm *vm, struct pc *pc, struct err *err)
 			       "unknown display \"%s\"; --vga takes std or "
 			       "none",
 			       which);
+	if (!vm->run->guest.firmware)
+		pc->font = vgafont_find();
 	return vga_new(&pc->vga, &vm->env, pc->pci, PC_SLOT_VGA, err);
 }
 
@@ -324,6 +327,8 @@ void pc_free(struct vm *vm)
 		disks_exit(&vm->pc->disks);
 	if (vm->pc && vm->pc->log_fd >= 0)
 		close(vm->pc->log_fd);
+	if (vm->pc)
+		free(vm->pc->font);
 	free(vm->pc);
 	vm->pc = NULL;
 }
@@ -342,6 +347,12 @@ void pc_walk(struct vm *vm, struct walk *w)
 	for (struct dev *dev = vm->devs; dev; dev = dev->next)
 		if (dev->walk)
 			dev->walk(dev, w);
+}
+
+void pc_set_text(struct vm *vm)
+{
+	if (vm->pc->vga)
+		vga_set_text(vm->pc->vga, vm->pc->font);
 }
 
 struct vga *pc_vga(struct vm *vm)

@@ -40,6 +40,8 @@ unsigned pc_virtio_mmio(const struct vm *vm);
 struct vga;
 /* The display; NULL: there is none. */
 struct vga *pc_vga(struct vm *vm);
+/* Puts it, if there is one, into the text mode that firmware would. */
+void pc_set_text(struct vm *vm);
 
 /* The guest's memory balloon; every guest has one. */
 struct virtio_dev *pc_balloon(struct vm *vm);

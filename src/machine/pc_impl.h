@@ -32,6 +32,7 @@ struct pc {
 	struct lpc *lpc;
 	struct bootorder boot;
 	struct vga *vga; /* NULL: none */
+	uint8_t *font;   /* for it; NULL: none */
 	struct pci_hotplug *hotplug;
 	unsigned next_serial; /* of disks */
 	bool built;           /* from now on devices come and go */

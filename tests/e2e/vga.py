@@ -2,8 +2,8 @@
 """vga.py - every mode of a VGA, set by the firmware's video BIOS, is drawn.
 
 For each mode a boot sector of its own sets it, draws pixels or letters, and
-ends the guest; what --screenshot has written is compared.  Environment: as
-lib.sh.
+ends the guest; what --screenshot has written is compared.  Kernels that start
+without firmware find text mode.  Environment: as lib.sh.
 """
 import os
 import struct
@@ -14,6 +14,9 @@ import zlib
 
 HOSTEL = os.environ["HOSTEL"]
 ENGINE = os.environ.get("ENGINE", "auto")
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+KERNELS = os.environ.get("KERNELS", TOP + "/.cache/guest")
 BIOS = "/usr/share/seabios/bios-256k.bin"
 failures = 0
 
@@ -101,19 +104,22 @@ def png(path):
 
 
 class Run:
-    def __init__(self, tmp, code):
-        disk = tmp + "/disk"
+    """code: a boot sector's, or None: options have a kernel."""
+    def __init__(self, tmp, code, *options, status=1):
         self.picture, self.text = tmp + "/screen.png", tmp + "/screen.txt"
-        with open(disk, "wb") as f:
-            f.write(sector(code).ljust(1 << 20, b"\0"))
+        if code:
+            with open(tmp + "/disk", "wb") as f:
+                f.write(sector(code).ljust(1 << 20, b"\0"))
+            options = ("--firmware", "bios", "--disk",
+                       tmp + "/disk,format=raw")
         for shot in (self.picture, self.text):
-            status = subprocess.run(
-                [HOSTEL, "run", "--engine", ENGINE, "--firmware", "bios",
-                 "--disk", disk + ",format=raw", "--timeout", "60",
-                 "--screenshot", shot], stdin=subprocess.DEVNULL,
+            got = subprocess.run(
+                [HOSTEL, "run", "--engine", ENGINE, "--timeout", "60",
+                 "--screenshot", shot] + list(options),
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL).returncode
-            ok("the guest ended by itself", status == 1)
-            if code[:1] != TEXT:
+            ok("the guest ended by itself", got == status)
+            if code and code[:1] != TEXT:
                 break
 
 
@@ -230,13 +236,39 @@ def text(tmp):
            lines[rows - 1] == "Hi\u2588")
 
 
+def without_firmware(tmp):
+    """A Multiboot kernel that writes to b8000, as the first of many do."""
+    base, magic, flags = 0x100000, 0x1badb002, 0x10000
+    code = b"\xc7\x05" + struct.pack("<I", 0xb8000) + b"H\x4fi\x0f"
+    code += b"\xb0\x00\xe6\xf4\xf4"
+    with open(tmp + "/kernel", "wb") as f:
+        f.write(struct.pack("<8I", magic, flags, -(magic + flags) & 0xffffffff,
+                            base, base, 0, 0, base + 32) + code)
+    run = Run(tmp, None, "--kernel", tmp + "/kernel", "--vga", "std")
+    picture = png(run.picture)
+    ok("without firmware: the size of text",
+       (len(picture[0]), len(picture)) == (720, 400))
+    ok("without firmware: its colours",
+       set(picture[6][:9]) == {0xffffff, 0xaa0000})
+    with open(run.text) as f:
+        ok("without firmware: its text", f.read().startswith("Hi\n"))
+    kernel, initrd = KERNELS + "/vmlinuz-amd64", "/initramfs.cpio.gz"
+    if os.path.exists(kernel):
+        run = Run(tmp, None, "--kernel", kernel, "--initrd", KERNELS + initrd,
+                  "--vga", "std", "--append", "console=tty0 hostel.script=about",
+                  status=0)
+        with open(run.text) as f:
+            ok("without firmware: a stock kernel's console",
+               "Power down" in f.read())
+
+
 def main():
     if not os.path.exists(BIOS):
         print("skipped: seabios is not installed")
         sys.exit(77)
     with tempfile.TemporaryDirectory() as tmp:
         for part in (planar_and_packed, cga, unchained, split_screen, vesa,
-                     text):
+                     text, without_firmware):
             part(tmp)
     sys.exit(1 if failures else 0)
 

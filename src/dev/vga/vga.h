@@ -28,6 +28,12 @@ struct vga;
 int vga_new(struct vga **out, const struct dev_env *env, struct pci_host *host,
 	    unsigned slot, struct err *err);
 
+/*
+ * Text mode 3, blank, as a video BIOS leaves it, for guests without one: after
+ * a reset, while no vCPU runs.  font: 256 characters of 16 bytes; NULL: none.
+ */
+void vga_set_text(struct vga *v, const uint8_t *font);
+
 /* --- What is on the screen ------------------------------------------------ */
 
 /* Zeroed at first; the memory is used again by the next vga_take_frame(). */

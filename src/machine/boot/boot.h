@@ -41,6 +41,7 @@ struct boot_params {
 	uint64_t rsdp;		   /* gpa of the ACPI root pointer */
 	/* RAM the loader may use: [0x10000, low_end), except the ACPI area. */
 	uint64_t low_end;
+	bool text; /* a display is there, in text mode 3 */
 };
 
 /* The state in which the boot processor starts. */

@@ -91,6 +91,13 @@ _Static_assert(offsetof(struct bz_header, init_size) ==
 #define BZ_SECTOR         512
 
 /* Offsets in the zero page (zero-page.rst). */
+/* screen_info, for vgacon: a VGA (1) with 80 x 25 characters of 16 lines. */
+#define BZ_ZP_VIDEO_MODE   0x006
+#define BZ_ZP_VIDEO_COLS   0x007
+#define BZ_ZP_VIDEO_EGA_BX 0x00a
+#define BZ_ZP_VIDEO_LINES  0x00e
+#define BZ_ZP_VIDEO_IS_VGA 0x00f
+#define BZ_ZP_VIDEO_POINTS 0x010
 #define BZ_ZP_RSDP         0x070
 #define BZ_ZP_E820_ENTRIES 0x1e8
 #define BZ_ZP_E820_TABLE   0x2d0
@@ -169,6 +176,16 @@ static int bz_parse(struct bz_image *bz, const struct boot_params *p,
 
 /* --- The kernel's surroundings ------------------------------------------- */
 
+static void bz_text_screen(uint8_t *zp)
+{
+	zp[BZ_ZP_VIDEO_MODE] = 3;
+	zp[BZ_ZP_VIDEO_COLS] = 80;
+	zp[BZ_ZP_VIDEO_EGA_BX] = 3;
+	zp[BZ_ZP_VIDEO_LINES] = 25;
+	zp[BZ_ZP_VIDEO_IS_VGA] = 1;
+	zp[BZ_ZP_VIDEO_POINTS] = 16;
+}
+
 static int bz_zero_page(struct bz_image *bz, uint64_t initrd, struct err *err)
 {
 	const struct boot_params *p = bz->p;
@@ -188,6 +205,8 @@ static int bz_zero_page(struct bz_image *bz, uint64_t initrd, struct err *err)
 	memcpy(zp + BZ_ZP_RSDP, &p->rsdp, sizeof(p->rsdp));
 	memcpy(zp + BZ_ZP_E820_TABLE, p->e820, count * sizeof(*p->e820));
 	zp[BZ_ZP_E820_ENTRIES] = count;
+	if (p->text)
+		bz_text_screen(zp);
 	return place_write(p, PLACE_ZERO_PAGE, zp, sizeof(zp), "zero page",
 			   err);
 }
