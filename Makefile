@@ -3,7 +3,7 @@ BUILD = build
 SANITIZE_BUILD = build-sanitize
 PREFIX = /usr/local
 
-.PHONY: all run test test-kvm test-old bench bench-disk bench-net bench-boot \
+.PHONY: all run test test-kvm test-old test-zoo bench bench-disk bench-net bench-boot \
 	sanitize soak crash install clean distclean format help
 
 all: $(BUILD)/build.ninja
@@ -41,6 +41,15 @@ test-old: all
 	@sh tools/prereqs.sh qemu-system-x86
 	@sh tools/guest.sh all
 	@CPU=Nehalem sh tests/kvm/nest.sh $(BUILD) old
+
+# Kernels, hypervisors, boot loaders and firmware out of Debian's packages;
+# downloads half a gigabyte, once.
+test-zoo:
+	@sh tools/prereqs.sh grub-common grub-pc-bin grub-efi-amd64-bin \
+		xorriso mtools cpio
+	@$(MAKE) -s --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) hostel hostel-vm
+	@bash tests/zoo.sh
 
 # Builds a Debian and uses it; keeps the image for the next time.
 test-images:
