@@ -34,7 +34,8 @@ test-kvm: all
 	@sh tools/prereqs.sh qemu-system-x86
 	@sh tools/guest.sh all
 	@LIMIT=5400 NPT=0 sh tests/kvm/nest.sh $(BUILD) doctor guests io memory \
-		boot:20 move:20 e2e:exit e2e:rng
+		boot:20 move:20 e2e:exit e2e:rng e2e:code e2e:reboot e2e:save \
+		e2e:control e2e:terminal e2e:nat,virtio e2e:firmware,bios
 
 # The translator on a processor without BMI2 and AVX; three minutes.
 test-old: all
