@@ -135,7 +135,9 @@ int block_resize(struct block *b, uint64_t size, struct err *err)
 		return err_set(err, EFBIG, "%s: no disk is that large",
 			       b->path);
 	if (!b->ops->resize)
-		return err_set(err, ENOTSUP, "%s: %s cannot be resized",
+		return err_set(err, ENOTSUP,
+			       "%s: %s cannot be resized; convert it first "
+			       "(hostel disk convert)",
 			       b->path, b->ops->name);
 	return b->ops->resize(b, size, err);
 }

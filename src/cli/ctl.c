@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/guest.h"
 #include "cli/opts.h"
+#include "image/instance.h"
 #include "vmm/monitor.h"
 
 #define CTL_STOP_SECONDS 30
@@ -107,6 +109,21 @@ static bool stop_wait(int sock, double seconds)
 	return poll(&p, 1, seconds > 2e6 ? -1 : (int)(seconds * 1000)) > 0;
 }
 
+/*
+ * Until `hostel run` has seen the guest end and let go of what is the guest's,
+ * so that one who waits for us can start or remove it.
+ */
+static void stop_wait_lock(const char *name)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+
+	for (int i = 0; i < CTL_STOP_SECONDS * 50; i++) {
+		if (!instance_name_ok(name) || !instance_running(name))
+			return;
+		nanosleep(&pause, NULL);
+	}
+}
+
 static int stop_guest(int sock, const json_t *options, struct err *err)
 {
 	json_t *timeout = json_object_get(options, "timeout");
@@ -152,6 +169,8 @@ int cli_stop(int argc, char **argv)
 		if (rc == 0)
 			stop_wait(sock, CTL_STOP_SECONDS);
 		close(sock);
+		if (rc == 0 || rc == -EPIPE)
+			stop_wait_lock(name);
 	}
 	json_decref(options);
 	return rc < 0 && rc != -EPIPE ? cli_fail(&err) : 0;

@@ -108,6 +108,20 @@ ok "a disk that boots nothing runs until the limit" is "$status" 124
 ok "its guest stays" test -s "$HOSTEL_HOME/guests/test-1/disk.qcow2"
 cli list
 ok "and is listed" said "^test-1 .*stopped"
+for i in 1 2 3 4 5; do
+	"$HOSTEL" start test-1 --engine "$ENGINE" <"$input" >/dev/null 2>&1 &
+	runner=$!
+	for try in $(seq 100); do
+		"$HOSTEL" list 2>/dev/null | grep -q '^test-1 .*running' && break
+		sleep 0.1
+	done
+	kill -STOP "$runner" # a host that is busy
+	(sleep 0.2; kill -CONT "$runner") &
+	cli stop test-1 --now
+	cli start test-1 --timeout 0.1 --engine "$ENGINE"
+	[ "$status" = 124 ] || break
+done
+ok "a guest that was stopped can be started at once" is "$status" 124
 cli image remove test:1
 ok "the image's name goes" is "$status" 0
 ok "its bytes do not: a guest has them" is "$(ls "$HOSTEL_HOME/images/blobs" |
