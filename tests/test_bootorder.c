@@ -61,6 +61,7 @@ static void paths_are_in_the_order_wanted(void **state)
 		"/pci@i0cf8/pci8086,2922@1f,2/drive@1/disk@0\n"
 		"/pci@i0cf8/scsi@3/disk@0,0\n"
 		"/pci@i0cf8/scsi@1a/disk@0,0\n"
+		"/virtio-mmio@00000000fec12000/disk@0,0\n"
 		"/pci@i0cf8/ethernet@5/ethernet-phy@0";
 	struct bootorder b = { 0 };
 	char got[sizeof(want)];
@@ -73,6 +74,7 @@ static void paths_are_in_the_order_wanted(void **state)
 	bootorder_nic(&b, 5);
 	bootorder_ahci(&b, BOOTORDER_CDROM, 0x1f, 2, 1);
 	bootorder_virtio_disk(&b, 0x1a);
+	bootorder_mmio_disk(&b, 0xfec12000);
 	assert_int_equal(bootorder_finish(&b, "cdrom", f, NULL), 0);
 	read_file(&dt, got, sizeof(got));
 	assert_string_equal(got, want);

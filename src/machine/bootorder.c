@@ -1,6 +1,7 @@
 #include "machine/bootorder.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,12 @@ bootorder_add(struct bootorder *b, enum bootorder_kind kind, const char *fmt,
 void bootorder_virtio_disk(struct bootorder *b, unsigned slot)
 {
 	bootorder_add(b, BOOTORDER_DISK, "/pci@i0cf8/scsi@%x/disk@0,0", slot);
+}
+
+void bootorder_mmio_disk(struct bootorder *b, uint64_t gpa)
+{
+	bootorder_add(b, BOOTORDER_DISK, "/virtio-mmio@%016" PRIx64 "/disk@0,0",
+		      gpa);
 }
 
 void bootorder_nic(struct bootorder *b, unsigned slot)

@@ -4,12 +4,14 @@
  * --boot takes kinds of devices, comma-separated; those of a kind come in the
  * order of the command line, kinds that are not named behind those that are.
  * Firmware reads Open Firmware device paths, a line each (fw_cfg's
- * "bootorder"); both SeaBIOS and OVMF know those written here.
+ * "bootorder"); both SeaBIOS and OVMF know those written here, but for those on
+ * no bus.
  */
 #ifndef HOSTEL_MACHINE_BOOTORDER_H
 #define HOSTEL_MACHINE_BOOTORDER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -36,6 +38,8 @@ struct bootorder {
  * left out.  slot: PCI.
  */
 void bootorder_virtio_disk(struct bootorder *b, unsigned slot);
+/* One on no bus, whose registers lie there; SeaBIOS knows it. */
+void bootorder_mmio_disk(struct bootorder *b, uint64_t gpa);
 void bootorder_nic(struct bootorder *b, unsigned slot);
 /* A port of an AHCI controller (ICH9's, 8086:2922). */
 void bootorder_ahci(struct bootorder *b, enum bootorder_kind kind,

@@ -98,5 +98,7 @@ int pc_plug_usual(struct vm *vm, struct pc *pc, struct virtio_dev *vd,
 		  unsigned slot, struct err *err);
 int pc_place_virtio(struct vm *vm, struct pc *pc, struct virtio_dev *vd,
 		    struct err *err);
+/* Where the registers of the last one are that was put on no bus. */
+uint64_t pc_placed_at(const struct pc *pc);
 
 #endif

@@ -105,6 +105,11 @@ int pc_place_virtio(struct vm *vm, struct pc *pc, struct virtio_dev *vd,
 	return 0;
 }
 
+uint64_t pc_placed_at(const struct pc *pc)
+{
+	return ACPI_VIRTIO_BASE + (pc->wires.count - 1) * ACPI_VIRTIO_STEP;
+}
+
 /* A guest looks for those on no bus only when it starts. */
 static bool pc_on_no_bus(const struct vm *vm, const struct pc *pc)
 {

@@ -162,6 +162,8 @@ int pc_disks(struct vm *vm, struct pc *pc, struct err *err)
 		ret = pc_disk(vm, pc, disk, err);
 		if (ret > 0)
 			bootorder_virtio_disk(&pc->boot, (unsigned)ret);
+		else if (ret == 0)
+			bootorder_mmio_disk(&pc->boot, pc_placed_at(pc));
 	}
 	pc->cdrom_port = port;
 	if (vm->config.cdrom)

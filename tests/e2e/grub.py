@@ -5,7 +5,8 @@ virtio, ahci: from a disk; the menu on the serial port, the kernel and its
 shell, a reboot that comes to the menu again, an end by GRUB.  large: with 6 GiB,
 two processors and an e1000.  cdrom: from an ISO image, behind a disk with
 nothing on it.  order: the first of two disks on different buses.  entry: by an
-entry in OVMF's variables.  KERNELS: as lib.sh.
+entry in OVMF's variables.  mmio: SeaBIOS, from a disk on no bus, before one on
+PCI.  KERNELS: as lib.sh.
 """
 import os
 import shutil
@@ -153,6 +154,10 @@ def main():
             by_entry(tmp, disk)
         elif mode == "order":
             in_order(tmp, disk)
+        elif mode == "mmio":
+            with open(tmp + "/blank", "wb") as f:
+                f.truncate(8 << 20)
+            through("bios", disk, "mmio", "--disk", tmp + "/blank")
         elif mode == "cdrom":
             from_cdrom(tmp)
         else:
