@@ -22,7 +22,6 @@ static void bytes_are_limited(void **state)
 				  .format = "raw",
 				  .throttle = { .bps = 10 * BT_MIB,
 						.bps_burst = BT_MIB } };
-	struct iovec iov = { malloc(BT_MIB), BT_MIB };
 	uint64_t start = clock_mono_ns();
 	struct block *b;
 
@@ -32,6 +31,23 @@ static void bytes_are_limited(void **state)
 		bt_assert_bytes(b, i * BT_MIB, BT_MIB, 0);
 	/* The bucket's one at once, a second on credit, one waits 0.1 s. */
 	assert_true(clock_mono_ns() - start >= SECOND / 10);
+	block_close(b);
+}
+
+/* So slow a disk that a busy host's pauses do not count. */
+static void who_does_not_wait_is_told(void **state)
+{
+	struct block_open how = { .path = bt_path("d"),
+				  .format = "raw",
+				  .throttle = { .bps = 1024,
+						.bps_burst = BT_MIB } };
+	struct iovec iov = { malloc(BT_MIB), BT_MIB };
+	struct block *b;
+
+	bt_create("d", "raw", 8 * BT_MIB);
+	b = bt_open(&how);
+	for (unsigned i = 0; i < 2; i++)
+		bt_assert_bytes(b, i * BT_MIB, BT_MIB, 0);
 	assert_int_equal(block_readv(b, &iov, 1, 0, BT_MIB, BLOCK_NOWAIT),
 			 -EAGAIN);
 	block_close(b);
@@ -174,6 +190,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		T(bytes_are_limited),
+		T(who_does_not_wait_is_told),
 		T(operations_are_limited),
 		T(a_rule_hits_after_and_count),
 		T(chance_is_seeded),

@@ -29,10 +29,11 @@ struct mp_out {
 	uint16_t entries;
 };
 
+/* What is longer than a value is reserved: zeroes. */
 static void mp_put(struct mp_out *o, uint64_t value, unsigned bytes)
 {
-	for (unsigned i = 0; i < bytes; i++)
-		o->buf[o->len++] = (uint8_t)(value >> i * 8);
+	for (unsigned i = 0; i < bytes; i++, value >>= 8)
+		o->buf[o->len++] = (uint8_t)value;
 }
 
 static void mp_text(struct mp_out *o, const char *text, unsigned bytes)
