@@ -209,6 +209,25 @@ static int vmm_build(struct vmm *vmm, struct vm **vm, struct monitor **monitor,
 	return rc;
 }
 
+/* Makes the guest and gives it its state; then all that is named is open. */
+static int vmm_prepare(struct vmm *vmm, struct vm **vm,
+		       struct monitor **monitor, struct err *err)
+{
+	int rc = vmm_build(vmm, vm, monitor, err);
+
+	if (rc < 0)
+		return rc;
+	if ((*vm)->config.restore)
+		rc = state_load(*vm, (*vm)->config.restore, err);
+	if (rc == 0)
+		rc = sandbox_enter(vmm->sandbox, vmm_end_of_jail, err);
+	if (rc == 0)
+		return 0;
+	monitor_stop(*monitor);
+	vm_free(*vm);
+	return rc;
+}
+
 static int vmm_run(struct vmm *vmm)
 {
 	struct monitor *monitor = NULL;
@@ -220,12 +239,7 @@ static int vmm_run(struct vmm *vmm)
 	enum vm_end end;
 	bool failed;
 
-	if (vmm_build(vmm, &vm, &monitor, &err))
-		return vmm_fail(&err);
-	if (vm->config.restore && state_load(vm, vm->config.restore, &err))
-		return vmm_fail(&err);
-	/* All that the description names is open. */
-	if (sandbox_enter(vmm->sandbox, vmm_end_of_jail, &err))
+	if (vmm_prepare(vmm, &vm, &monitor, &err))
 		return vmm_fail(&err);
 	pthread_mutex_lock(&vmm->lock);
 	vmm->vm = vm;
