@@ -203,15 +203,16 @@ static int sandbox_threads(scmp_filter_ctx f)
  */
 static int sandbox_some(scmp_filter_ctx f, uint32_t other)
 {
-	int rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+	int rc = seccomp_rule_add(
+		f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+		SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 
 	if (rc == 0)
 		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(unshare), 1,
-				      SCMP_A0(SCMP_CMP_EQ, CLONE_FS));
+				      SCMP_A0(SCMP_CMP_EQ, CLONE_FS, 0));
 	if (rc == 0 && other != SCMP_ACT_TRAP)
 		rc = seccomp_rule_add(f, SCMP_ACT_TRAP, SCMP_SYS(unshare), 1,
-				      SCMP_A0(SCMP_CMP_NE, CLONE_FS));
+				      SCMP_A0(SCMP_CMP_NE, CLONE_FS, 0));
 	return rc;
 }
 
