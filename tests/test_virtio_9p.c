@@ -17,6 +17,7 @@
 #include "dev/virtio/p9_impl.h"
 
 #define RLERROR     7
+#define LOPEN       12
 #define LCREATE     14
 #define READLINK    22
 #define XATTRWALK   30
@@ -316,6 +317,57 @@ static void owners(void **state)
 	fix_close(f);
 }
 
+static void walk_state(struct fix *f, struct walk *w)
+{
+	struct err err;
+
+	assert_true(walk_section(w, "9p", 0, 1));
+	p9_fs_walk(&f->fs, w);
+	walk_end(w);
+	assert_int_equal(walk_result(w, &err), 0);
+	walk_free(w);
+}
+
+/* Files that are held stay held, for the same user. */
+static void what_a_guest_holds_is_restored(void **state)
+{
+	struct fix *f = fix_new();
+	struct stat st;
+	char path[128];
+	size_t len;
+	char *buf;
+	FILE *file = open_memstream(&buf, &len);
+
+	assert_int_equal(walk(f, 1, "file"), 0);
+	assert_int_equal(walk(f, 2, ""), 0);
+	begin(f, LOPEN);
+	put(f, 1, 4);
+	put(f, O_RDWR, 4);
+	assert_int_equal(serve(f), 0);
+	walk_state(f, walk_save_to(file));
+	fclose(file);
+	p9_fs_forget(&f->fs);
+	assert_int_equal(file_write(f, 1, 0, "x"), EBADF);
+
+	walk_state(f, walk_restore_from(buf, len));
+	assert_int_equal(file_write(f, 1, 0, "after"), 0);
+	path_of(f, path, "file");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 5);
+	begin(f, LCREATE);
+	put(f, 2, 4);
+	text(f, "mine");
+	put(f, O_RDWR, 4);
+	put(f, 0644, 4);
+	put(f, UINT32_MAX, 4);
+	assert_int_equal(serve(f), 0);
+	path_of(f, path, "mine");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_uid, getuid() ? getuid() : 1000);
+	fix_close(f);
+	free(buf);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -325,6 +377,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_written_where_it_is_read_only),
 		cmocka_unit_test(names_that_lead_out),
 		cmocka_unit_test(owners),
+		cmocka_unit_test(what_a_guest_holds_is_restored),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
