@@ -251,7 +251,8 @@ static enum xl_next xl_came_back(struct xl *x, enum xl_exit why,
 /* An interrupt may have come between the jump and its target. */
 static bool xl_may_link(const struct xl *x, struct xl_link *l)
 {
-	return !x->lockstep && !xl_link_from(l)->dead && l->target == x->cpu->rip &&
+	return !x->lockstep && !xl_link_from(l)->dead &&
+	       l->target == x->cpu->rip &&
 	       l->mode == (x->cpu->mode & XL_MODE_KEY);
 }
 

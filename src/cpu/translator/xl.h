@@ -113,19 +113,20 @@ enum xl_fix {
 #define XL_FIXES  1024
 
 struct xl_block {
-	struct xl_page *page;
-	struct xl_block *next_hash, *next_page;
+	struct xl_page *page; /* these first: what xl_find() looks at */
+	struct xl_block *next_hash;
+	uint16_t offset, len; /* guest bytes in the page */
+	uint16_t host_len;
+	uint16_t single_at;
+	struct xl_block *next_page;
 	/* A mere note that a block of another page has bytes on this one. */
 	struct xl_block *noted_for;
 	uint8_t *host;		/* rx: checked entry */
 	struct xl_pc *pcs;	/* shared with copies, as fix is */
 	uint16_t *fix;		/* NULL: cannot be copied */
 	struct xl_link *in;	/* jumps linked to here */
-	/* Where its last failed group went on: guest offset, and block. */
+	/* Where its last failed group, at guest offset single_at, went on. */
 	struct xl_block *single;
-	uint16_t single_at;
-	uint16_t offset, len;	/* guest bytes in the page */
-	uint16_t host_len;
 	uint16_t pc_count, fix_count;
 	uint8_t insn_count, link_count;
 	uint8_t poll, body;	/* entries, from host */

@@ -63,7 +63,7 @@ struct x86_itlb_entry {
  * kind: enum x86_tlb_kind / 2; slot: low bits of the page number.
  */
 #define X86_CODE_KINDS 3
-#define X86_CODE_SLOTS 4096u
+#define X86_CODE_SLOTS 16384u
 struct x86_code_map {
 	uint32_t id[X86_CODE_KINDS][X86_CODE_SLOTS];
 	uint8_t listed[X86_CODE_KINDS][X86_CODE_SLOTS];
