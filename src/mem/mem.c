@@ -213,6 +213,26 @@ uint64_t mem_gpa(const struct mem *m, const void *host)
 				     : offset - m->low_bytes + MEM_HOLE_END;
 }
 
+int mem_view(struct mem *m, const void *host, void *at, bool replace)
+{
+	uint64_t offset = (uint64_t)((const uint8_t *)host - m->ram);
+	int fixed = replace ? MAP_FIXED : MAP_FIXED_NOREPLACE;
+	void *p;
+
+	if (offset >= m->file_bytes)
+		return -EFAULT;
+	p = mmap(at, MEM_PAGE_SIZE, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_POPULATE | fixed, m->fd, (off_t)offset);
+	if (p == MAP_FAILED)
+		return -errno;
+	if (p != at) { /* Linux before 4.17 takes it for a hint */
+		munmap(p, MEM_PAGE_SIZE);
+		return -EEXIST;
+	}
+	madvise(p, MEM_PAGE_SIZE, MADV_DONTDUMP);
+	return 0;
+}
+
 uint64_t mem_touched_bytes(const struct mem *m)
 {
 	struct stat st;

@@ -84,6 +84,13 @@ int mem_zero(struct mem *m, uint64_t gpa, uint64_t len);
 int mem_drop(struct mem *m, uint64_t gpa, uint64_t len);
 
 /*
+ * Maps the page of memory at `host` (of mem_host() or mem_host_read()) once
+ * more, at `at`; replace: over an earlier one, else only where nothing is.
+ * Who asks for it unmaps it, by munmap().  -errno.
+ */
+int mem_view(struct mem *m, const void *host, void *at, bool replace);
+
+/*
  * Per-page flags, one byte a RAM page, at mem_page_flags(m)[mem_page(m, gpa)].
  * Accessed with __atomic builtins from any vCPU thread.
  */

@@ -58,8 +58,10 @@ struct x86_cpu *x86_cpu_new(struct x86_machine *xm, unsigned index,
 
 void x86_cpu_free(struct x86_cpu *cpu)
 {
-	if (cpu)
-		munmap(cpu, cpu_bytes());
+	if (!cpu)
+		return;
+	x86_view_free(cpu);
+	munmap(cpu, cpu_bytes());
 }
 
 /* --- Reset --------------------------------------------------------------- */

@@ -14,7 +14,7 @@
 /* Runs of 512 slots, 8 KiB each, before memory is given back: 5 MiB. */
 #define TLB_TOUCHED_MAX 640
 
-/* --- Filling ------------------------------------------------------------- */
+/* --- Large pages --------------------------------------------------------- */
 
 void tlb_note_large(struct x86_tlb *t, uint64_t linear, unsigned shift)
 {
@@ -29,6 +29,69 @@ static bool tlb_maybe_large(const struct x86_tlb *t, uint64_t linear,
 	uint64_t h = (linear >> shift) * 0x9e3779b97f4a7c15ull + shift;
 
 	return t->large[h >> 58] >> (h >> 52 & 63) & 1;
+}
+
+/* --- Entries ------------------------------------------------------------- */
+
+static void tlb_clear(struct x86_tlb *t, unsigned slot)
+{
+	unsigned i = slot % X86_TLB_SIZE;
+
+	t->neg[slot / X86_TLB_SIZE][i] = x86_tlb_empty(i);
+}
+
+/* In a slot that is listed: linear is at host from now on. */
+static void tlb_set(struct x86_tlb *t, unsigned slot, uint64_t linear,
+		    uint8_t *host)
+{
+	unsigned kind = slot / X86_TLB_SIZE, i = slot % X86_TLB_SIZE;
+	uint64_t viewed = view_addend(&t->view, linear, host);
+
+	t->neg[kind][i] = -linear;
+	t->addend[kind][i] = viewed ? viewed : (uintptr_t)host - linear;
+}
+
+/* Of a slot that is not empty. */
+static uint8_t *tlb_host(const struct x86_tlb *t, unsigned slot)
+{
+	unsigned kind = slot / X86_TLB_SIZE, i = slot % X86_TLB_SIZE;
+
+	return view_host(&t->view, -t->neg[kind][i], t->addend[kind][i]);
+}
+
+uint8_t *tlb_host_of(const struct x86_tlb *t, unsigned kind, uint64_t linear)
+{
+	unsigned i = linear >> 12 & (X86_TLB_SIZE - 1);
+
+	if (t->neg[kind][i] != -linear)
+		return NULL;
+	return tlb_host(t, kind * X86_TLB_SIZE + i);
+}
+
+void tlb_view_page(struct x86_cpu *cpu, uint64_t linear)
+{
+	unsigned i = linear >> 12 & (X86_TLB_SIZE - 1), kind;
+	struct x86_tlb *t = &cpu->tlb;
+	uint8_t *host;
+
+	for (kind = 0; kind < X86_TLB_KINDS; kind++) {
+		host = tlb_host_of(t, kind, linear);
+		if (host)
+			tlb_set(t, kind * X86_TLB_SIZE + i, linear, host);
+	}
+}
+
+void tlb_unview_page(struct x86_cpu *cpu, uint64_t linear)
+{
+	unsigned i = linear >> 12 & (X86_TLB_SIZE - 1), kind;
+	struct x86_tlb *t = &cpu->tlb;
+
+	for (kind = 0; kind < X86_TLB_KINDS; kind++) {
+		uint64_t addend = t->view.addend[x86_view_side(linear)];
+
+		if (t->neg[kind][i] == -linear && t->addend[kind][i] == addend)
+			tlb_clear(t, kind * X86_TLB_SIZE + i);
+	}
 }
 
 void tlb_insert(struct x86_cpu *cpu, unsigned kind, uint64_t linear,
@@ -53,18 +116,10 @@ void tlb_insert(struct x86_cpu *cpu, unsigned kind, uint64_t linear,
 		t->touched[kind][i / 512] = 1;
 		t->touched_count++;
 	}
-	t->neg[kind][i] = -linear;
-	t->addend[kind][i] = (uintptr_t)host - linear;
+	tlb_set(t, slot, linear, host);
 }
 
 /* --- Flushing ------------------------------------------------------------ */
-
-static void tlb_clear(struct x86_tlb *t, unsigned slot)
-{
-	unsigned i = slot % X86_TLB_SIZE;
-
-	t->neg[slot / X86_TLB_SIZE][i] = x86_tlb_empty(i);
-}
 
 static void code_map_flush_list(struct x86_code_map *m, unsigned global)
 {
@@ -170,6 +225,8 @@ void x86_tlb_flush_nonglobal(struct x86_cpu *cpu)
 	}
 	tlb_flush_list(&cpu->tlb, 0);
 	tlb_flush_code(&cpu->tlb, false);
+	if (view_unsettled(&cpu->tlb.view))
+		view_settle(cpu);
 }
 
 void x86_tlb_flush_all(struct x86_cpu *cpu)
@@ -178,6 +235,8 @@ void x86_tlb_flush_all(struct x86_cpu *cpu)
 	tlb_flush_list(&cpu->tlb, 1);
 	tlb_flush_code(&cpu->tlb, true);
 	memset(cpu->tlb.large, 0, sizeof(cpu->tlb.large));
+	if (view_unsettled(&cpu->tlb.view))
+		view_settle(cpu);
 }
 
 void x86_tlb_init(struct x86_cpu *cpu)
@@ -188,6 +247,7 @@ void x86_tlb_init(struct x86_cpu *cpu)
 		tlb_clear(&cpu->tlb, kind * X86_TLB_SIZE);
 		tlb_clear(&cpu->tlb, kind * X86_TLB_SIZE + X86_TLB_SIZE - 1);
 	}
+	x86_view_init(cpu);
 	tlb_flush_code(&cpu->tlb, true);
 	for (kind = 0; kind < X86_CODE_KINDS; kind++)
 		cpu->jump[kind][0].neg_rip = 1;
@@ -215,19 +275,16 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear)
 
 void x86_tlb_drop_writable(struct x86_cpu *cpu, uint64_t gpa_page)
 {
-	uint64_t host =
-		(uintptr_t)mem_host_read(cpu->mem, gpa_page, MEM_PAGE_SIZE);
+	const uint8_t *host = mem_host_read(cpu->mem, gpa_page, MEM_PAGE_SIZE);
 	struct x86_tlb *t = &cpu->tlb;
 	unsigned global, i;
 
 	for (global = 0; global < 2; global++)
 		for (i = 0; i < t->used_count[global]; i++) {
 			unsigned slot = t->used[global][i];
-			unsigned kind = slot / X86_TLB_SIZE;
-			unsigned at = slot % X86_TLB_SIZE;
 
-			if (kind & 1 &&
-			    t->addend[kind][at] - t->neg[kind][at] == host)
+			if (slot / X86_TLB_SIZE & 1 &&
+			    tlb_host(t, slot) == host)
 				tlb_clear(t, slot);
 		}
 }

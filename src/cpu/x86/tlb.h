@@ -23,6 +23,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cpu/x86/view.h"
+
 #define X86_TLB_BITS 20 /* what a 32-bit shift leaves of an address */
 #define X86_TLB_SIZE (1u << X86_TLB_BITS)
 #define X86_TLB_NONE 1ull /* for x86_itlb_entry.page */
@@ -101,6 +103,7 @@ struct x86_tlb {
 	uint8_t touched[X86_TLB_KINDS][X86_TLB_SIZE / 512];
 	unsigned touched_count;
 	struct x86_code_map map;
+	struct x86_view view;
 };
 
 /*
@@ -111,5 +114,15 @@ struct x86_cpu;
 void tlb_insert(struct x86_cpu *cpu, unsigned kind, uint64_t linear,
 		uint8_t *host, bool global);
 void tlb_note_large(struct x86_tlb *t, uint64_t linear, unsigned shift);
+
+/*
+ * For view.c.  The host's page that an entry leads to, among all of RAM; NULL:
+ * no entry for that page.
+ */
+uint8_t *tlb_host_of(const struct x86_tlb *t, unsigned kind, uint64_t linear);
+/* The view has that page now: entries that lead to it go through the view. */
+void tlb_view_page(struct x86_cpu *cpu, uint64_t linear);
+/* It will not have it any more: such entries go. */
+void tlb_unview_page(struct x86_cpu *cpu, uint64_t linear);
 
 #endif
