@@ -236,6 +236,8 @@ struct diff_guest *diff_guest_new(const char *engine, unsigned mode)
 		g->xm.engine_ops = &translator_engine;
 	if (strcmp(engine, "translator-plain") == 0)
 		g->xm.engine_ops = &translator_plain_engine;
+	if (strcmp(engine, "translator-hot") == 0)
+		g->xm.engine_ops = &translator_hot_engine;
 	if (!g->xm.engine_ops || diff_build_machine(g) < 0 ||
 	    diff_build_cpu(g) < 0) {
 		diff_guest_free(g);

@@ -462,6 +462,8 @@ static const struct engine_ops *run_engine(const char *name)
 							&lockstep_engine,
 							&translator_plain_engine,
 							&lockstep_plain_engine,
+							&translator_hot_engine,
+							&lockstep_hot_engine,
 							&interpreter_engine };
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++)

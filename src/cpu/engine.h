@@ -139,5 +139,8 @@ extern const struct engine_ops lockstep_engine;
 /* The same as they are on a host without BMI2, for tests. */
 extern const struct engine_ops translator_plain_engine;
 extern const struct engine_ops lockstep_plain_engine;
+/* The same with what is meant for hot code everywhere, for tests. */
+extern const struct engine_ops translator_hot_engine;
+extern const struct engine_ops lockstep_hot_engine;
 
 #endif

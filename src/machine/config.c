@@ -74,7 +74,9 @@ static const char *const config_engines[] = { "auto", "translator",
 					      "interpreter", "kvm",
 					      "lockstep",
 					      "translator-plain",
-					      "lockstep-plain" };
+					      "lockstep-plain",
+					      "translator-hot",
+					      "lockstep-hot" };
 
 void vm_config_init(struct vm_config *c)
 {

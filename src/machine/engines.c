@@ -12,6 +12,8 @@ static const struct engine_ops *const engines[] = {
 	&lockstep_engine,
 	&translator_plain_engine,
 	&lockstep_plain_engine,
+	&translator_hot_engine,
+	&lockstep_hot_engine,
 };
 
 #define ENGINES_COUNT (sizeof(engines) / sizeof(engines[0]))

@@ -244,6 +244,7 @@ static void move_block(struct xl *x, struct xl_block *b, uint64_t delta)
 	for (i = 0; i < b->link_count; i++)
 		b->out[i].target += delta;
 	b->single = NULL;
+	b->ticks = 0;
 	x->moved++;
 }
 

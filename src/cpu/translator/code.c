@@ -432,8 +432,7 @@ static void block_kill(struct xl *x, struct xl_block *b)
 	asm_jmp(&a, x->glue.exit[XL_EXIT_RIP]);
 }
 
-/* The block of another page that has bytes here. */
-static void noted_kill(struct xl *x, struct xl_block *b)
+void xl_drop(struct xl *x, struct xl_block *b)
 {
 	struct xl_block **at = &b->page->blocks;
 
@@ -454,7 +453,7 @@ static void page_invalidate(struct xl *x, struct xl_page *p, unsigned from,
 		if (b->offset < to && from < b->offset + b->len) {
 			*at = b->next_page;
 			if (b->noted_for)
-				noted_kill(x, b->noted_for);
+				xl_drop(x, b->noted_for);
 			else
 				block_kill(x, b);
 		} else {
@@ -478,7 +477,7 @@ static void page_drop_tied(struct xl *x, struct xl_page *p)
 		}
 		*at = b->next_page;
 		if (b->noted_for)
-			noted_kill(x, b->noted_for);
+			xl_drop(x, b->noted_for);
 		else
 			block_kill(x, b);
 	}

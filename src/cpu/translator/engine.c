@@ -139,8 +139,10 @@ static struct xl_block *xl_make_block(struct xl *x, struct xl_page *page,
 {
 	const uint8_t *next_bytes = NULL;
 	struct xl_page *next = NULL;
-	struct xl_block *b = xl_clone(x, page, offset);
+	struct xl_block *b = NULL;
 
+	if (!xl_is_hot(x, page->linear + offset))
+		b = xl_clone(x, page, offset);
 	if (b)
 		return b;
 	/* The most that a block's instructions can span. */
@@ -231,6 +233,7 @@ static enum xl_next xl_came_back(struct xl *x, enum xl_exit why,
 	case XL_EXIT_CHECK:
 		at = xl_deref(&x->arena, arg);
 		cpu->rip = at->page->linear + at->offset;
+		xl_hot_tick(x, at);
 		return XL_NEXT_BLOCK;
 	case XL_EXIT_RIP:
 		cpu->rip = arg;
@@ -490,6 +493,14 @@ static int xl_vcpu_new(struct x86_cpu *cpu, bool plain, struct err *err)
 	return 0;
 }
 
+static void xl_all_hot(struct x86_cpu *cpu)
+{
+	struct xl *x = cpu->engine;
+
+	x->all_hot = true;
+	cpu->tlb.view.period = cpu->tlb.view.countdown = 1;
+}
+
 static int xl_vcpu_init(struct x86_cpu *cpu, struct err *err)
 {
 	return xl_vcpu_new(cpu, false, err);
@@ -498,6 +509,16 @@ static int xl_vcpu_init(struct x86_cpu *cpu, struct err *err)
 static int xl_plain_vcpu_init(struct x86_cpu *cpu, struct err *err)
 {
 	return xl_vcpu_new(cpu, true, err);
+}
+
+/* For tests: what only hot blocks have, everywhere and at once. */
+static int xl_hot_vcpu_init(struct x86_cpu *cpu, struct err *err)
+{
+	int rc = xl_vcpu_new(cpu, false, err);
+
+	if (!rc)
+		xl_all_hot(cpu);
+	return rc;
 }
 
 static int xl_lockstep_new(struct x86_cpu *cpu, bool plain, struct err *err)
@@ -521,6 +542,15 @@ static int xl_lockstep_vcpu_init(struct x86_cpu *cpu, struct err *err)
 static int xl_lockstep_plain_vcpu_init(struct x86_cpu *cpu, struct err *err)
 {
 	return xl_lockstep_new(cpu, true, err);
+}
+
+static int xl_lockstep_hot_vcpu_init(struct x86_cpu *cpu, struct err *err)
+{
+	int rc = xl_lockstep_new(cpu, false, err);
+
+	if (!rc)
+		xl_all_hot(cpu);
+	return rc;
 }
 
 static void xl_engine_flush(struct x86_cpu *cpu)
@@ -566,7 +596,11 @@ const struct engine_ops translator_engine =
 	XL_ENGINE("translator", xl_vcpu_init);
 const struct engine_ops translator_plain_engine =
 	XL_ENGINE("translator-plain", xl_plain_vcpu_init);
+const struct engine_ops translator_hot_engine =
+	XL_ENGINE("translator-hot", xl_hot_vcpu_init);
 const struct engine_ops lockstep_engine =
 	XL_ENGINE("lockstep", xl_lockstep_vcpu_init);
 const struct engine_ops lockstep_plain_engine =
 	XL_ENGINE("lockstep-plain", xl_lockstep_plain_vcpu_init);
+const struct engine_ops lockstep_hot_engine =
+	XL_ENGINE("lockstep-hot", xl_lockstep_hot_vcpu_init);

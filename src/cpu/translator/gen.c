@@ -81,7 +81,7 @@ static void gen_glue_jmp(struct xl_gen *g, const uint8_t *target)
 	gen_fix(g, XL_FIX_REL, 4);
 }
 
-static void gen_glue_call(struct xl_gen *g, const uint8_t *target)
+void gen_glue_call(struct xl_gen *g, const uint8_t *target)
 {
 	asm_call(g->a, target);
 	gen_fix(g, XL_FIX_REL, 4);
@@ -296,8 +296,8 @@ static struct xl_rm gen_group_first(struct xl_gen *g,
 			RM_MEM(at->base, (int32_t)(at->disp - up)));
 		ea = XL_T0;
 	}
-	gen_check(g, ea, group->hi - group->lo, group->write)->group =
-		group->count > 1;
+	gen_check_late(g, ea, group->hi - group->lo, group->write,
+		       group->chases)->group = group->count > 1;
 	if (group->count > 1)
 		asm_store(g->a, RM_GS(gen_group_word(acc->group)), XL_T1);
 	g->groups_ready |= 1u << acc->group;
@@ -343,7 +343,7 @@ struct xl_rm gen_mem(struct xl_gen *g, const struct x86_insn *insn,
 
 	if (!gen_in_group(g, acc)) {
 		ea = gen_address(g, insn);
-		gen_check(g, ea, size, write);
+		gen_check_late(g, ea, size, write, acc->chases);
 		return RM_SIB(ea, XL_T1, 0, 0);
 	}
 	if (insn->index != X86_NO_REG) {
@@ -433,6 +433,8 @@ static void gen_slow_parts(struct xl_gen *g)
 		asm_patch(s->site, g->a->rx_delta, asm_here(g->a));
 		if (s->what == XL_SLOW_MISS)
 			gen_slow_miss(g, s);
+		else if (s->what == XL_SLOW_VIEW)
+			gen_slow_view(g, s);
 		else if (s->what == XL_SLOW_VEC)
 			gen_slow_vec(g, s);
 		else if (s->what == XL_SLOW_POLL)
@@ -747,6 +749,9 @@ static void gen_plan(struct xl_gen *g, const uint8_t *bytes,
 {
 	plan_make(&g->plan, bytes, next_bytes, offset, g->page->linear,
 		  g->page->mode, !(g->page->mode & XL_MODE_SINGLE));
+	g->hot = xl_is_hot(g->x, g->page->linear + offset);
+	if (g->hot)
+		plan_chase(&g->plan, g->x->all_hot);
 }
 
 struct xl_block *xl_translate(struct xl *x, struct xl_page *page,
@@ -773,6 +778,7 @@ struct xl_block *xl_translate(struct xl *x, struct xl_page *page,
 		return NULL;
 	g->b->page = page;
 	g->b->offset = offset;
+	g->b->hot = g->hot;
 	g->b->host = asm_here(&x->a);
 	gen_entries(g);
 	g->fix_count = 0; /* a copy has entries of its own */

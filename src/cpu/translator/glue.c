@@ -277,6 +277,10 @@ static void glue_miss(struct xl *x)
 	glue_pop(a, XL_T0);
 	asm_jmp(a, x->glue.exit[XL_EXIT_FAULT]);
 
+	x->glue.view = asm_here(a);
+	glue_light_call(a, (const void *)xl_light_view);
+	asm_u8(a, 0xc3);
+
 	x->glue.group_miss = asm_here(a);
 	glue_light_call(a, (const void *)xl_light_group);
 	fail = asm_jrcxz(a);

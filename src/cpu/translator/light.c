@@ -9,6 +9,12 @@ uint64_t xl_light_miss(struct x86_cpu *cpu, uint64_t linear, uint32_t kind_size)
 	       NULL;
 }
 
+uint64_t xl_light_view(struct x86_cpu *cpu, uint64_t linear, uint32_t unused)
+{
+	x86_view_sample(cpu, linear);
+	return 0;
+}
+
 /* The page record of what is mapped at linear, noted in the code map. */
 static struct xl_page *light_page(struct x86_cpu *cpu, uint64_t linear)
 {

@@ -19,6 +19,8 @@ uint64_t xl_light_miss(struct x86_cpu *cpu, uint64_t linear,
 #define XL_LIGHT_FILLED 1
 uint64_t xl_light_group(struct x86_cpu *cpu, uint64_t linear,
 			uint32_t kind_size, uint64_t pc);
+/* x86_view_sample(). */
+uint64_t xl_light_view(struct x86_cpu *cpu, uint64_t linear, uint32_t unused);
 /* Host address of the checked entry at linear; 0: not translated yet. */
 uint64_t xl_light_indirect(struct x86_cpu *cpu, uint64_t linear,
 			   uint32_t kind);

@@ -27,12 +27,14 @@ struct plan_group {
 	bool write;
 	unsigned epoch;	 /* conditional jumps before the first access */
 	unsigned count;	 /* accesses */
+	bool chases;	 /* one of them does */
 };
 
 /* One access of an instruction: [0] the memory operand, [1] the stack. */
 struct plan_access {
 	int8_t group; /* -1: checked by itself */
 	bool first;
+	bool chases; /* its address was loaded by the loop that it is in */
 	uint64_t offset;
 };
 
@@ -54,5 +56,8 @@ struct plan {
  */
 void plan_make(struct plan *p, const uint8_t *bytes, const uint8_t *next,
 	       unsigned offset, uint64_t linear, uint32_t mode, bool group);
+
+/* Finds the accesses that chase, once plan_make() is done; all: they do. */
+void plan_chase(struct plan *p, bool all);
 
 #endif

@@ -131,6 +131,8 @@ struct xl_block {
 	uint8_t insn_count, link_count;
 	uint8_t poll, body;	/* entries, from host */
 	bool dead;
+	bool hot;		/* was made with more care: hot.c */
+	uint8_t ticks;
 	struct xl_link out[];
 };
 
@@ -196,6 +198,7 @@ struct xl_glue {
 	uint8_t *exit[XL_EXITS];	/* by enum xl_exit; argument in T0 */
 	uint8_t *miss;		/* T0: linear, ECX: kind << 16 | size */
 	uint8_t *group_miss;	/* likewise, for a group */
+	uint8_t *view;		/* T0: linear, to be looked at; keeps T1 */
 	uint8_t *indirect[X86_CODE_KINDS]; /* T0: linear target */
 	xl_park_fn *park;
 	uint8_t *insn;		/* T0: xl_ref() of a struct xl_insn */
@@ -222,7 +225,7 @@ static inline void *xl_deref(const struct xl_arena *arena, uint64_t ref)
 /* What translating one block needs; shared by gen*.c. */
 struct xl_slow { /* an out-of-line part of the block */
 	enum { XL_SLOW_MISS, XL_SLOW_VEC, XL_SLOW_LINK, XL_SLOW_POPF,
-	       XL_SLOW_POLL, XL_SLOW_INSN } what;
+	       XL_SLOW_POLL, XL_SLOW_INSN, XL_SLOW_VIEW } what;
 	uint8_t *site;	/* rel32 to point here */
 	uint8_t *back;	/* rx: where to go on */
 	uint8_t kind, ea;
@@ -244,17 +247,25 @@ struct xl_gen {
 	uint32_t link_mode; /* mode that jumps from here on lead to */
 	unsigned i;	    /* the plan's instruction at hand */
 	int t1_group;	    /* whose addend T1 holds; -1: none */
+	bool hot;	    /* hot.c */
 	uint8_t groups_ready; /* bit i: word XL_GROUP + i is set */
 	const struct xl_page *next_page; /* for one that crosses; or NULL */
 	bool tied;	    /* to its linear address: cannot be copied */
 	unsigned slow_count;
 	unsigned pc_count;
 	unsigned fix_count;
-	struct xl_slow slow[3 * PLAN_INSNS];
-	struct xl_pc pcs[5 * PLAN_INSNS];
+	struct xl_slow slow[4 * PLAN_INSNS];
+	struct xl_pc pcs[6 * PLAN_INSNS];
 	uint16_t fix[XL_FIXES];
 	struct xl_link link[XL_LINKS];
 	struct plan plan;
+};
+
+/* Linear addresses of hot blocks, of late; 0: none. */
+#define XL_HOT 32
+struct xl_hot {
+	uint64_t at[XL_HOT];
+	unsigned next;
 };
 
 struct xl {
@@ -280,6 +291,8 @@ struct xl {
 	uint32_t jump_used_count;
 	uint32_t jump_used[8192];
 	bool has_avx, has_bmi2; /* of the host; may be used */
+	bool all_hot;		/* for tests: and all reads chase */
+	struct xl_hot hot;
 	struct lockstep *lockstep; /* NULL: not in lockstep */
 	struct interp_vcpu *part; /* for code that is not 64-bit; may be NULL */
 	uint64_t blocks, copied, moved, invalidated, evicted, flushes;
@@ -327,6 +340,8 @@ bool xl_add_note(struct xl *x, struct xl_block *b, struct xl_page *page,
 void xl_link(struct xl *x, struct xl_link *l, struct xl_block *to);
 /* Points the jump to its exit; it is in no list of `in`, or is taken out. */
 void xl_unlink(struct xl *x, struct xl_link *l);
+/* Drops it, unless that was done before (not while translated code runs). */
+void xl_drop(struct xl *x, struct xl_block *b);
 /* Bytes [gpa, gpa+len) were written: blocks made from them go. */
 void xl_invalidate(struct xl *x, uint64_t gpa, uint64_t len);
 /* Guest offset in its page of the instruction at a host pc; NULL: not ours. */
@@ -397,6 +412,13 @@ void gen_entries(struct xl_gen *g);
 /* Links what a new block jumps to, where that is on its page and exists. */
 void gen_link_now(struct xl *x, struct xl_block *b);
 
+/* --- hot.c ------------------------------------------------------------------ */
+
+/* Translated code was interrupted as it came to b; may drop it. */
+void xl_hot_tick(struct xl *x, struct xl_block *b);
+/* Is the block at linear to be made with more care? */
+bool xl_is_hot(const struct xl *x, uint64_t linear);
+
 /* --- clone.c ------------------------------------------------------------------ */
 
 /*
@@ -451,6 +473,16 @@ void gen_and_word(struct xl_gen *g, unsigned dst, unsigned src,
 		  enum xl_word mask);
 /* If something is pending, leaves, to go on at `rip`. */
 void gen_poll(struct xl_gen *g, uint64_t rip);
+/* Calls a helper; clobbers what that does. */
+void gen_glue_call(struct xl_gen *g, const uint8_t *target);
+
+/* --- gen_view.c -------------------------------------------------------------- */
+
+/* gen_check(); chases: what is read may be viewed, and its address is late. */
+struct xl_slow *gen_check_late(struct xl_gen *g, unsigned ea, unsigned size,
+			       bool write, bool chases);
+void gen_slow_view(struct xl_gen *g, const struct xl_slow *s);
+
 /* --- gen_plain.c: for hosts without BMI2 ----------------------------------- */
 
 /*
