@@ -110,6 +110,7 @@ typedef void dma_fn(struct dma *d, uint64_t gpa, void *host, uint64_t len,
 static uint64_t dma_each(struct dma *d, uint64_t offset, uint64_t len,
 			 dma_fn *fn, void *opaque)
 {
+	char *buf = opaque;
 	uint64_t done = 0;
 
 	for (unsigned i = 0; i < d->count && done < len; i++) {
@@ -121,7 +122,9 @@ static uint64_t dma_each(struct dma *d, uint64_t offset, uint64_t len,
 		}
 		n = n - offset < len - done ? n - offset : len - done;
 		fn(d, d->gpa[i] + offset, (char *)d->iov[i].iov_base + offset,
-		   n, (char *)opaque + done);
+		   n, buf);
+		if (buf)
+			buf += n;
 		done += n;
 		offset = 0;
 	}
