@@ -193,6 +193,15 @@ static int convert_to(const struct disk_args *a, struct block *from,
 	return rc;
 }
 
+/* A link to it is refused as one, below. */
+static bool convert_same_file(const char *from, const char *to)
+{
+	struct stat a, b;
+
+	return !stat(from, &a) && !lstat(to, &b) && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
 static int disk_convert_run(const struct disk_args *a, struct err *err)
 {
 	struct block_open open = { .path = a->word[0],
@@ -206,6 +215,11 @@ static int disk_convert_run(const struct disk_args *a, struct err *err)
 	if (!rc && how.compressed && !strcmp(how.format, "raw"))
 		rc = err_set(err, EINVAL,
 			     "raw images are never compressed; take qcow2");
+	if (!rc && convert_same_file(a->word[0], a->word[1]))
+		rc = err_set(err, EINVAL,
+			     "%s is source and target; give the new image "
+			     "another name",
+			     a->word[1]);
 	how.progress = NULL; /* the copy's own says it all */
 	if (!rc)
 		rc = block_open(&from, &open, err);

@@ -81,7 +81,8 @@ int disk_new_image(const struct disk_args *a, struct block_create *how,
 	how->format = format ? format : "qcow2";
 	if (!block_format_find(how->format))
 		return err_set(err, EINVAL,
-			       "there is no disk format called '%.64s'",
+			       "there is no disk format called '%.64s'; take "
+			       "raw, qcow2 or vmdk",
 			       how->format);
 	how->cluster_size = (uint32_t)cluster;
 	how->variant = disk_string(a, "variant");

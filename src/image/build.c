@@ -371,11 +371,34 @@ static void build_add_options(struct build_argv *a, char *options,
 	}
 }
 
+/*
+ * As root mmdebstrap mounts /proc and more in the new system, and leaves them
+ * and it behind when it is killed.  In a mount namespace of its own they go
+ * with the last process, and in our workplace we remove the rest.  Others
+ * work in a user namespace, which may not look into our workplace.
+ */
+static void build_confine(struct build_argv *a, const char *tmpdir)
+{
+	static const char *const probe[] = { "unshare", "--mount", "true",
+					     NULL };
+	char none[1];
+
+	if (geteuid())
+		return;
+	if (!proc_output(probe, none, sizeof(none))) {
+		build_arg(a, "unshare");
+		build_arg(a, "--mount");
+	}
+	build_arg(a, "env");
+	build_arg(a, tmpdir);
+}
+
 static int build_bootstrap(struct build_work *w, bool sources, struct err *err)
 {
 	char include[BUILD_TEXT_MAX], early[PATH_MAX + 64], copy[PATH_MAX + 64];
 	char customize[4096], tar[PATH_MAX], list[PATH_MAX], quoted[PATH_MAX];
 	char options[BUILD_TEXT_MAX], option_store[16][300];
+	char tmpdir[PATH_MAX + 8];
 	struct build_argv a = { .count = 0 };
 	struct proc proc = { a.argv, w->log_fd, build_heard, w };
 	const struct build *b = w->b;
@@ -395,6 +418,8 @@ static int build_bootstrap(struct build_work *w, bool sources, struct err *err)
 	if (home_path(tar, err, "%s/root.tar", w->dir) ||
 	    home_path(list, err, "%s/sources", w->dir))
 		return -ENAMETOOLONG;
+	snprintf(tmpdir, sizeof(tmpdir), "TMPDIR=%s", w->dir);
+	build_confine(&a, tmpdir);
 	build_arg(&a, "mmdebstrap");
 	build_arg(&a, "--variant=minbase");
 	build_arg(&a, "--architectures=amd64");

@@ -149,5 +149,7 @@ void home_remove_tree(const char *path)
 {
 	if (geteuid())
 		nftw(path, home_open_one, HOME_FTW_FDS, FTW_PHYS);
-	nftw(path, home_remove_one, HOME_FTW_FDS, FTW_DEPTH | FTW_PHYS);
+	/* Never into what is mounted there: that is somebody else's. */
+	nftw(path, home_remove_one, HOME_FTW_FDS,
+	     FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }

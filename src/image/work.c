@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WORK_GRACE_S 20 /* for others' programs to clean up in */
+#define WORK_GRACE_S 60 /* for others' programs to clean up in */
 
 /* What the child writes into the pipe when it is done: fits in one write. */
 struct work_end {
@@ -26,10 +26,20 @@ struct work {
 	sigset_t heard, old;
 };
 
+/* To the group, as Ctrl-C does: some programs end only with their children. */
+static void work_child_ends(int sig)
+{
+	kill(0, SIGINT);
+	_exit(1);
+}
+
 static void work_child(const struct work *w, int fd, work_fn *fn, void *opaque)
 {
 	struct work_end end = { .rc = 0 };
 
+	setpgid(0, 0);
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, work_child_ends);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	sigprocmask(SIG_SETMASK, &w->old, NULL);
 	end.rc = fn(opaque, &end.err);
@@ -69,8 +79,10 @@ static int work_start(struct work *w, work_fn *fn, void *opaque,
 		work_child(w, pipes[1], fn, opaque);
 	close(pipes[1]);
 	w->fd = pipes[0];
-	if (w->pid > 0)
+	if (w->pid > 0) {
+		setpgid(w->pid, w->pid); /* whoever is first */
 		return 0;
+	}
 	close(w->fd);
 	sigprocmask(SIG_SETMASK, &w->old, NULL);
 	return err_set(err, EAGAIN, "cannot start a process: %s",
@@ -92,23 +104,8 @@ static int work_wait(const struct work *w, int *status)
 	}
 }
 
-/* To all that became our children, as the kernel lists them. */
-static void work_kill_all(int sig)
-{
-	char path[64];
-	int pid;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
-	f = fopen(path, "re");
-	while (f && fscanf(f, "%d", &pid) == 1)
-		kill(pid, sig);
-	if (f)
-		fclose(f);
-}
-
 /* Until nothing that was started runs any more. */
-static void work_end_all(void)
+static void work_end_all(const struct work *w)
 {
 	const struct timespec pause = { .tv_sec = 1 };
 	time_t until = time(NULL) + WORK_GRACE_S;
@@ -117,12 +114,13 @@ static void work_end_all(void)
 
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
-	work_kill_all(SIGTERM);
+	kill(-w->pid, SIGINT);
 	while ((pid = waitpid(-1, NULL, WNOHANG)) >= 0) {
 		if (pid > 0)
 			continue;
 		sigtimedwait(&child, NULL, &pause);
-		work_kill_all(time(NULL) > until ? SIGKILL : SIGTERM);
+		if (time(NULL) > until)
+			kill(-w->pid, SIGKILL);
 	}
 }
 
@@ -152,12 +150,8 @@ int work_run(work_fn *fn, void (*ended)(void *opaque), void *opaque,
 	if (rc)
 		return rc;
 	sig = work_wait(&w, &status);
-	/* From a terminal the child gets the signal too, and may die first. */
-	if (!sig && WIFSIGNALED(status) &&
-	    sigismember(&w.heard, WTERMSIG(status)) == 1)
-		sig = WTERMSIG(status);
 	if (sig) {
-		work_end_all();
+		work_end_all(&w);
 		ended(opaque);
 		signal(sig, SIG_DFL);
 		kill(getpid(), sig);

@@ -86,6 +86,8 @@ for c in zlib zstd; do
 	ok "qemu finds nothing wrong" sound c.qcow2
 done
 refuses convert a.qcow2 b.qcow2
+refuses convert --force a.qcow2 a.qcow2
+ok "says that it is the same file" sentence 'source and target'
 refuses convert none d.qcow2
 refuses convert --compress --format raw a.qcow2 d.raw
 ok "no part is left" test -z "$(find . -name '*.part')"
