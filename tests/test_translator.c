@@ -99,6 +99,47 @@ PROGRAM(divide, "mov $100, %eax; xor %edx, %edx; mov $7, %r10d; div %r10d;"
 PROGRAM(modify, "lea 1f+1(%rip), %rsi; mov $3, %ecx;"
 		"1: mov $0, %al; incb (%rsi); add %al, %bl; dec %ecx; jnz 1b")
 
+/*
+ * Other vCPUs write beside code, thousands of times before this one looks:
+ * what is translated stays.
+ */
+static void notes_of_one_range_are_one(void **state)
+{
+	struct harness *h = harness_new_on(&translator_engine, 64);
+	struct engine_stats before = { 0 }, after = { 0 };
+
+	harness_code(h, code_loop, (size_t)(code_loop_end - code_loop));
+	harness_run(h);
+	translator_engine.stats(h->cpu, &before);
+	for (unsigned i = 0; i < 10000; i++)
+		translator_engine.code_written(
+			&h->xm, HARNESS_CODE + 0x800 + i % 64 * 8, 8);
+	h->cpu->rip = HARNESS_CODE;
+	harness_run(h);
+	translator_engine.stats(h->cpu, &after);
+	assert_int_equal(after.evicted, before.evicted);
+	assert_int_equal(after.blocks, before.blocks);
+	harness_free(h);
+}
+
+/* A hypervisor that has CR4.TSD on and off keeps its translations. */
+static void tsd_by_turns_evicts_once(void **state)
+{
+	struct harness *h = harness_new_on(&translator_engine, 64);
+	struct engine_stats first = { 0 }, last = { 0 };
+
+	harness_code(h, code_loop, (size_t)(code_loop_end - code_loop));
+	for (unsigned i = 0; i < 8; i++) {
+		h->cpu->cr4 ^= X86_CR4_TSD;
+		h->cpu->rip = HARNESS_CODE;
+		harness_run(h);
+		translator_engine.stats(h->cpu, i ? &last : &first);
+	}
+	assert_int_equal(last.evicted, first.evicted);
+	assert_int_equal(last.blocks, first.blocks);
+	harness_free(h);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -107,6 +148,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_crossing), cmocka_unit_test(test_vector),
 		cmocka_unit_test(test_divide),	 cmocka_unit_test(test_bits),
 			 cmocka_unit_test(test_modify),
+		cmocka_unit_test(notes_of_one_range_are_one),
+		cmocka_unit_test(tsd_by_turns_evicts_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

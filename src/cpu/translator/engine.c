@@ -38,12 +38,39 @@
 /* --- Code written elsewhere ------------------------------------------------
  */
 
-static void xl_note(struct xl *x, uint64_t gpa, uint64_t len)
+/* Takes in a range that overlaps the note's or is next to it. */
+static bool xl_widen_note(struct xl_note *n, uint64_t gpa, uint64_t len)
 {
-	pthread_mutex_lock(&x->note_lock);
+	uint64_t end = gpa + len, note_end = n->gpa + n->len;
+
+	if (gpa > note_end || end < n->gpa)
+		return false;
+	n->gpa = gpa < n->gpa ? gpa : n->gpa;
+	n->len = (end > note_end ? end : note_end) - n->gpa;
+	return true;
+}
+
+/*
+ * A page with both code and what is written all the time (Xen keeps stubs
+ * beside stacks) is noted thousands of times before the other vCPU reads its
+ * notes: as few ranges.
+ */
+static void xl_note_range(struct xl *x, uint64_t gpa, uint64_t len)
+{
+	if (x->note_count > XL_NOTES)
+		return;
+	for (unsigned i = 0; i < x->note_count && i < XL_NOTES; i++)
+		if (xl_widen_note(&x->notes[i], gpa, len))
+			return;
 	if (x->note_count < XL_NOTES)
 		x->notes[x->note_count] = (struct xl_note){ gpa, len };
 	x->note_count++;
+}
+
+static void xl_note(struct xl *x, uint64_t gpa, uint64_t len)
+{
+	pthread_mutex_lock(&x->note_lock);
+	xl_note_range(x, gpa, len);
 	atomic_store(&x->noted, true);
 	pthread_mutex_unlock(&x->note_lock);
 }
@@ -89,16 +116,28 @@ static void xl_dma_written(void *opaque, uint64_t gpa, uint64_t len)
 /* --- Finding blocks ---------------------------------------------------------
  */
 
+/*
+ * Bits of CR4 that code was made for.  TSD stays once it was seen: hypervisors
+ * have it on and off by turns, with which a flush at each would be.
+ */
+static void xl_watch_cr4(struct xl *x)
+{
+	uint32_t now = (uint32_t)x->cpu->cr4;
+	uint32_t cr4 = (now & X86_CR4_SMAP) | ((x->cr4 | now) & X86_CR4_TSD);
+
+	if (cr4 == x->cr4)
+		return;
+	x->cr4 = cr4;
+	xl_flush(x);
+}
+
 /* Mode bits that are not told apart by the code map's kinds. */
 static void xl_watch_mode(struct xl *x)
 {
 	uint32_t mode =
 		x->cpu->mode & XL_MODE_KEY & ~(X86_MODE_USER | X86_MODE_AC);
 
-	if ((x->cpu->cr4 & (X86_CR4_TSD | X86_CR4_SMAP)) != x->cr4) {
-		x->cr4 = x->cpu->cr4 & (X86_CR4_TSD | X86_CR4_SMAP);
-		xl_flush(x);
-	}
+	xl_watch_cr4(x);
 	if (mode == x->map_mode)
 		return;
 	x->map_mode = mode;

@@ -155,11 +155,13 @@ static void sys_add_offset(struct xl_gen *g)
 	asm_mov32_rr(a, H_RAX, H_RAX);
 }
 
+/* The interpreter looks at CR4.TSD, which CPL 0 need not. */
 static bool sys_rdtsc(struct xl_gen *g, const struct x86_insn *insn)
 {
+	bool user = g->page->mode & X86_MODE_USER;
 	struct xl_asm *a = g->a;
 
-	if (g->x->cpu->cr4 & X86_CR4_TSD || g->x->lockstep ||
+	if ((user && g->x->cr4 & X86_CR4_TSD) || g->x->lockstep ||
 	    g->x->cpu->xm->tsc_ratio)
 		return false;
 	if (insn->op == X86_RDTSCP) { /* all before is done: lfence */
