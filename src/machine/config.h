@@ -53,10 +53,12 @@ struct vm_net {
 	char *pcap;
 	char *fault;
 	bool mirror;
-	char *uplink;  /* switch: "nat" joins NAT to it */
-	bool packed;   /* offer packed virtqueues */
-	bool loopback; /* nat: 10.0.2.2 is the host's 127.0.0.1 */
-	uint64_t slot; /* on the PCI bus; 0: the next free one */
+	char *uplink;   /* switch: "nat" joins NAT to it */
+	bool packed;    /* offer packed virtqueues */
+	bool loopback;  /* nat: 10.0.2.2 is the host's 127.0.0.1 */
+	char *tftp;     /* nat: a directory whose files 10.0.2.2 gives out */
+	char *bootfile; /* nat: DHCP names this of them to firmware */
+	uint64_t slot;  /* on the PCI bus; 0: the next free one */
 };
 
 /* --vsock path=SOCKET[,cid=N][,packed]  Given once at most. */

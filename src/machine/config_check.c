@@ -41,7 +41,7 @@ static bool check_has_keys(const struct vm_net *n)
 {
 	return n->mac || n->nic || n->vlan || n->trunk || n->rate || n->burst ||
 	       n->queues || n->pcap || n->fault || n->mirror || n->uplink ||
-	       n->packed || n->loopback || n->slot;
+	       n->packed || n->loopback || n->tftp || n->bootfile || n->slot;
 }
 
 int config_check_net(const struct vm_net *n, struct err *err)
@@ -144,9 +144,10 @@ static int check_virtio(const struct vm_config *c, struct err *err)
 	if (check_is(c->virtio, "pci", "pci") ||
 	    check_is(c->virtio, "pci", "mmio"))
 		return 0;
-	return err_set(err, EINVAL,
-		       "--virtio %.64s: give pci, or mmio for devices on no bus",
-		       c->virtio);
+	return err_set(
+		err, EINVAL,
+		"--virtio %.64s: give pci, or mmio for devices on no bus",
+		c->virtio);
 }
 
 int config_check(const struct vm_config *c, struct err *err)

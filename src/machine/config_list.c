@@ -83,6 +83,8 @@ static const struct list_key list_net[] = {
 	NET_KEY(mirror, LIST_FLAG, NULL),
 	NET_KEY(uplink, LIST_STRING, "nat"),
 	NET_KEY(loopback, LIST_FLAG, NULL),
+	NET_KEY(tftp, LIST_STRING, NULL),
+	NET_KEY(bootfile, LIST_STRING, NULL),
 	NET_KEY(slot, LIST_COUNT, NULL),
 	{ NULL, LIST_FLAG, 0, NULL },
 };

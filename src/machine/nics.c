@@ -69,6 +69,9 @@ static int nics_check_card(const struct vm_net *net, struct err *err)
 			       "a switch; write switch:NAME,...");
 	if (net->loopback && !nics_is(net, "nat") && !net->uplink)
 		return err_set(err, EINVAL, "--net: loopback is of nat");
+	if ((net->tftp || net->bootfile) && !nics_is(net, "nat"))
+		return err_set(err, EINVAL,
+			       "--net: tftp and bootfile are of nat");
 	return 0;
 }
 
@@ -138,6 +141,8 @@ static int nics_open_link(struct nics_card *card, const struct vm_config *c,
 		.mirror = net->mirror,
 		.uplink = net->uplink,
 		.loopback = net->loopback,
+		.tftp = net->tftp,
+		.bootfile = net->bootfile,
 	};
 	int rc = 0;
 

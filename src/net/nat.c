@@ -29,6 +29,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <slirp/libslirp.h>
 
 #include "base/clock.h"
@@ -384,6 +385,8 @@ static void nat_configure(SlirpConfig *c, const struct net_config *config)
 		.if_mtu = NAT_MTU,
 		.if_mru = NAT_MTU,
 		.disable_host_loopback = !config->loopback,
+		.tftp_path = config->tftp,
+		.bootfile = config->bootfile,
 	};
 	inet_pton(AF_INET, "10.0.2.0", &c->vnetwork);
 	inet_pton(AF_INET, "255.255.255.0", &c->vnetmask);
@@ -393,6 +396,21 @@ static void nat_configure(SlirpConfig *c, const struct net_config *config)
 	inet_pton(AF_INET6, NAT_PREFIX, &c->vprefix_addr6);
 	inet_pton(AF_INET6, NAT_PREFIX "2", &c->vhost6);
 	inet_pton(AF_INET6, NAT_PREFIX "3", &c->vnameserver6);
+}
+
+static int nat_check_tftp(const struct net_config *c, struct err *err)
+{
+	struct stat st;
+
+	if (!c->tftp)
+		return 0;
+	if (stat(c->tftp, &st))
+		return err_set(err, errno, "--net: tftp=%s: %s", c->tftp,
+			       strerror(errno));
+	return S_ISDIR(st.st_mode)
+		       ? 0
+		       : err_set(err, ENOTDIR,
+				 "--net: tftp=%s: not a directory", c->tftp);
 }
 
 /* The address that the guest makes of its MAC (RFC 4291, appendix A). */
@@ -481,9 +499,12 @@ int nat_new(struct net_backend **out, const struct net_config *config,
 	nat->backend.ops = &nat_ops;
 	nat->backend.can = NET_CAN_ALL;
 	nat_configure(&c, config);
-	nat->slirp = slirp_new(&c, &nat_callbacks, nat);
-	rc = nat->slirp ? nat_forward(nat, config, err)
-			: err_set(err, ENOMEM, "cannot start NAT");
+	rc = nat_check_tftp(config, err);
+	if (rc == 0)
+		nat->slirp = slirp_new(&c, &nat_callbacks, nat);
+	if (rc == 0)
+		rc = nat->slirp ? nat_forward(nat, config, err)
+				: err_set(err, ENOMEM, "cannot start NAT");
 	if (rc < 0)
 		nat_free(&nat->backend);
 	else

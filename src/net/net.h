@@ -105,6 +105,8 @@ struct net_config {
 	bool mirror;          /* switch: this port gets a copy of all */
 	const char *uplink;   /* switch: "nat" joins NAT to it; or NULL */
 	bool loopback;        /* NAT: 10.0.2.2 is the host's 127.0.0.1 */
+	const char *tftp;     /* NAT: directory that 10.0.2.2 serves; or NULL */
+	const char *bootfile; /* NAT: what DHCP tells firmware of it; or NULL */
 	const struct net_forward *forwards; /* NAT */
 	unsigned forward_count;
 };

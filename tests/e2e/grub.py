@@ -6,7 +6,7 @@ shell, a reboot that comes to the menu again, an end by GRUB.  large: with 6 GiB
 two processors and an e1000.  cdrom: from an ISO image, behind a disk with
 nothing on it.  order: the first of two disks on different buses.  entry: by an
 entry in OVMF's variables.  mmio: SeaBIOS, from a disk on no bus, before one on
-PCI.  KERNELS: as lib.sh.
+PCI.  net: by TFTP.  KERNELS: as lib.sh.
 """
 import os
 import shutil
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from fwguest import SKIP, Guest, failures, ok
+from fwguest import HOSTEL, SKIP, Guest, failures, ok
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -113,6 +113,30 @@ def in_order(tmp, disk):
         ok("%s: %s before %s" % (firmware, first, second), not failures)
 
 
+def from_network(tmp):
+    """UEFI's PXE fetches GRUB, and GRUB all else."""
+    tftp, config = tmp + "/tftp", tmp + "/grub.cfg"
+    os.mkdir(tftp)
+    shutil.copy(KERNELS + "/vmlinuz-cloud-amd64", tftp + "/vmlinuz")
+    shutil.copy(KERNELS + "/initramfs.cpio.gz", tftp + "/initrd")
+    with open(config, "w") as f:
+        f.write("linux (tftp)/vmlinuz console=ttyS0 panic=-1 quiet\n"
+                "initrd (tftp)/initrd\nboot\n")
+    subprocess.run(["grub-mkimage", "-O", "x86_64-efi", "-o",
+                    tftp + "/grub.efi", "-c", config, "-p", "/", "efinet",
+                    "tftp", "net", "linux", "normal"], check=True)
+    guest = Guest("--firmware", "uefi", "--boot", "net", "--net",
+                  "nat,tftp=%s,bootfile=grub.efi" % tftp)
+    guest.wait_for(b"NBP file downloaded successfully")
+    ok("net: a shell comes", guest.wait_for(b"/root# "))
+    guest.type(b"poweroff -f\r")
+    ok("net: it powers off", guest.end(None) == 0)
+    refused = subprocess.run([HOSTEL, "run", "--firmware", "uefi", "--net",
+                              "nat,tftp=%s/none" % tmp], capture_output=True)
+    ok("net: a directory that is not there is refused",
+       refused.returncode == 125 and b"tftp=" in refused.stderr)
+
+
 def by_entry(tmp, disk):
     """A boot entry that is made once outlives the guest."""
     for command in (("mcopy", "-i", disk + ESP, "::/EFI/BOOT/BOOTX64.EFI",
@@ -152,6 +176,8 @@ def main():
         ok("the disk is made", made == 0)
         if mode == "entry":
             by_entry(tmp, disk)
+        elif mode == "net":
+            from_network(tmp)
         elif mode == "order":
             in_order(tmp, disk)
         elif mode == "mmio":
