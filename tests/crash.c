@@ -15,6 +15,10 @@
  *	fault	reads, writes and flushes of the image file fail now and then,
  *		writes are torn; then it is killed.
  *
+ * Before some rounds a qcow2 image gets a snapshot, so that nothing written is
+ * its own any more; before the image is renewed, its first one must still hold
+ * what it held.
+ *
  * One child in eight has the disk with cache=writethrough, where what was
  * written is there without a flush.
  *
@@ -56,6 +60,8 @@ struct crash {
 	struct crash_model *model;
 	struct block *disk; /* the child's */
 	struct rng rng;     /* the parent's */
+	uint8_t *kept;      /* what the first snapshot holds, if there is one */
+	unsigned snapshots;
 	bool qemu;
 };
 
@@ -243,7 +249,54 @@ static void crash_new_image(struct crash *c)
 	if (block_create(&how, &err))
 		crash_die("cannot create", &err);
 	crash_model_clear(c->model);
+	c->snapshots = 0;
 }
+
+/* --- Snapshots ------------------------------------------------------------ */
+
+static void crash_read_all(struct crash *c, uint8_t *buf)
+{
+	int rc = block_read(c->disk, buf, 0, CRASH_SIZE);
+
+	if (rc)
+		crash_die(strerror(-rc), NULL);
+}
+
+static void crash_snapshot(struct crash *c)
+{
+	struct block_open how = { .path = c->path, .format = c->format };
+	struct err err;
+	char name[16];
+
+	if (strcmp(c->format, "qcow2") || !rng_one_in(&c->rng, 4))
+		return;
+	crash_open(c, &how);
+	if (c->snapshots == 0)
+		crash_read_all(c, c->kept);
+	snprintf(name, sizeof(name), "s%u", c->snapshots++);
+	if (c->disk->ops->snapshot_create(c->disk, name, &err))
+		crash_die("cannot make a snapshot", &err);
+	block_close(c->disk);
+}
+
+/* Goes back to the first one: the image is renewed next. */
+static bool crash_compare_snapshot(struct crash *c)
+{
+	uint8_t *buf = malloc(CRASH_SIZE);
+	struct err err;
+	bool good;
+
+	if (c->disk->ops->snapshot_apply(c->disk, "s0", &err))
+		crash_die("cannot go back to a snapshot", &err);
+	crash_read_all(c, buf);
+	good = !memcmp(buf, c->kept, CRASH_SIZE);
+	if (!good)
+		fprintf(stderr, "the snapshot holds something else\n");
+	free(buf);
+	return good;
+}
+
+/* --- Rounds --------------------------------------------------------------- */
 
 static void crash_run_child(struct crash *c, int mode)
 {
@@ -336,10 +389,13 @@ static bool crash_round(struct crash *c, unsigned round)
 	c->rng.state = c->seed * 1000003 + round;
 	if (round % CRASH_RENEW == 0 || access(c->path, F_OK))
 		crash_new_image(c);
+	crash_snapshot(c);
 	crash_run_child(c, mode);
 	/* As the next user would: for writing, so that repairs are made. */
 	crash_open(c, &how);
 	good = crash_check(c) && crash_compare(c);
+	if (good && c->snapshots && (round + 1) % CRASH_RENEW == 0)
+		good = crash_compare_snapshot(c) && crash_check(c);
 	block_close(c->disk);
 	good = good && crash_check_qemu(c);
 	if (!good)
@@ -387,6 +443,9 @@ int main(int argc, char **argv)
 		printf("SKIPPED: no format %s\n", c.format);
 		return 77;
 	}
+	c.kept = calloc(1, CRASH_SIZE);
+	if (!c.kept)
+		return 1;
 	c.model = crash_model_new(CRASH_SECTORS, c.seed);
 	c.qemu = !system("qemu-img --version >/dev/null 2>&1");
 	for (unsigned i = 0; i < c.rounds && good; i++)
@@ -398,5 +457,6 @@ int main(int argc, char **argv)
 		printf("crash: %s, %u rounds, seed %llu: nothing lost\n",
 		       c.format, c.rounds, (unsigned long long)c.seed);
 	}
+	free(c.kept);
 	return !good;
 }
