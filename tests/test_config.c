@@ -296,9 +296,22 @@ static void options_that_go_together_are_taken(void **state)
 	}
 }
 
+/* As fuzzing found: nothing after its end is looked at. */
+static void an_option_without_a_name_is_refused(void **state)
+{
+	json_t *j = json_pack("{s:b}", "", 1);
+	struct err err = { "" };
+	struct vm_config c;
+
+	assert_int_equal(vm_config_from_json(&c, j, &err), -EINVAL);
+	assert_string_equal(err.msg, "--: there is no such option");
+	json_decref(j);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_option_without_a_name_is_refused),
 		cmocka_unit_test(sizes_are_read),
 		cmocka_unit_test(bad_sizes_get_a_sentence),
 		cmocka_unit_test(empty_description_is_the_default),

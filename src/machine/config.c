@@ -70,13 +70,11 @@ static const struct config_field config_fields[] = {
 
 #define CONFIG_FIELDS (sizeof(config_fields) / sizeof(config_fields[0]))
 
-static const char *const config_engines[] = { "auto", "translator",
-					      "interpreter", "kvm",
-					      "lockstep",
-					      "translator-plain",
-					      "lockstep-plain",
-					      "translator-hot",
-					      "lockstep-hot" };
+static const char *const config_engines[] = {
+	"auto",        "translator",       "interpreter",    "kvm",
+	"lockstep",    "translator-plain", "lockstep-plain", "translator-hot",
+	"lockstep-hot"
+};
 
 void vm_config_init(struct vm_config *c)
 {
@@ -337,7 +335,8 @@ int vm_config_from_json(struct vm_config *c, const json_t *j, struct err *err)
 		else
 			rc = err_set(err, EINVAL, "there is no such option");
 		if (rc) {
-			err_prefix(err, "%s%.32s", key[1] ? "--" : "-", key);
+			err_prefix(err, "%s%.32s",
+				   key[0] && !key[1] ? "-" : "--", key);
 			vm_config_free(c);
 			return rc;
 		}
