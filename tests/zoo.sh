@@ -98,7 +98,8 @@ initramfs() # ARCH
 
 # --- Starting one -------------------------------------------------------------
 
-odd='WARNING|BUG:|Oops|Call Trace|Kernel panic|unstable|zoo: cannot'
+odd='WARNING|BUG:|Oops|Call Trace|Kernel panic|zoo: cannot'
+odd="$odd|clocksource.*unstable"
 odd="$odd|unchecked MSR|soft lockup|rcu.*stall|Panic on CPU"
 
 # start NAME EXPECTED OPTION...: its console must say so within LIMIT.
