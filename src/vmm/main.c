@@ -27,6 +27,7 @@
 #include "vmm/jail.h"
 #include "vmm/monitor.h"
 #include "vmm/sandbox.h"
+#include "vmm/trim.h"
 
 /* #syscalls: sendto recvfrom prctl */
 
@@ -247,6 +248,7 @@ static int vmm_run(struct vmm *vmm)
 		pc_resize_console(vm, vmm->columns, vmm->rows);
 	pthread_mutex_unlock(&vmm->lock);
 
+	trim_memory();
 	end = vm_run(vm, &status, &err);
 	failed = end == VM_END_ERROR;
 	/* What the guest showed last is still there. */
@@ -290,6 +292,7 @@ int main(int argc, char **argv)
 		return CONTROL_STATUS_ERROR;
 	}
 	vmm_ignore_signals();
+	trim_stacks();
 	if (jail_enter(CONTROL_CONSOLE_FD, &err) ||
 	    sandbox_mode(&vmm.sandbox, &err) || vmm_read_config(&vmm, &err) ||
 	    vmm_start_listener(&vmm, &err))

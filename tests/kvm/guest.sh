@@ -343,7 +343,8 @@ nest_move()
 
 # --- Memory -------------------------------------------------------------------
 
-# What hostel-vm has beyond the guest's memory, which is shared memory here.
+# What hostel-vm has beyond the guest's memory: its heap, and code and data of
+# its own and of libraries.
 nest_memory()
 {
 	nest_load_kvm
@@ -361,9 +362,13 @@ nest_memory()
 	done
 	sleep 1
 	vm=$(pidof hostel-vm)
-	kib=$(awk '/^RssAnon|^RssFile/ { n += $2 } END { print n }' \
-		"/proc/$vm/status")
-	grep -E '^Rss|^VmRSS' "/proc/$vm/status" | sed 's/^/# /'
+	kib=$(awk '/^[0-9a-f]+-/ { ram = /memfd:hostel-ram/ }
+		/^Rss:/ && !ram { n += $2 }
+		END { print n }' "/proc/$vm/smaps")
+	awk '/^[0-9a-f]+-/ { name = $6 }
+		/^Rss:/ { kib[name] += $2 }
+		END { for (n in kib) print kib[n], n }' "/proc/$vm/smaps" |
+		sort -rn | head -n 12 | sed 's/^/# KiB: /'
 	[ -n "$kib" ] && [ "$kib" -le 5120 ]
 	nest_say $? "memory beyond the guest's: $kib KiB"
 	kill "$pid"
