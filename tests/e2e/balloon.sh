@@ -25,9 +25,7 @@ rm /tmp/big
 read -r line
 echo "T large $(free_mib)"
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 mkfifo "$tmp/in"
 timeout -k 5 "$LIMIT" "$HOSTEL" run --engine "$ENGINE" --name one \
 	--kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \
@@ -36,10 +34,6 @@ timeout -k 5 "$LIMIT" "$HOSTEL" run --engine "$ENGINE" --name one \
 pid=$!
 exec 9>"$tmp/in"
 
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
-}
 balloon()
 {
 	last_run="hostel balloon one $*"

@@ -17,10 +17,6 @@ ok "power-off is status 0" is "$status" 0
 ok "and no word" test ! -s "$err"
 
 # "T key value" lines are the script's.
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
-}
 between()
 {
 	[ -n "$1" ] && [ "$1" -ge "$2" ] && [ "$1" -le "$3" ]

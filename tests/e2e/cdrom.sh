@@ -12,9 +12,7 @@ while read -r line; do
 	echo "T done"
 done
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 head -c 4M /dev/urandom >"$tmp/one.iso"
 head -c 2M /dev/urandom >"$tmp/two.iso"
 

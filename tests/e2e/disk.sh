@@ -38,18 +38,8 @@ dd if=/bin/busybox of=/dev/vda bs=4k count=16 conv=fsync 2>/dev/null
 rmmod virtio_blk && modprobe virtio_blk
 echo "T again $(dd if=/dev/vda bs=4k count=16 2>/dev/null | sum)"
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
-}
-sum()
-{
-	sha256sum | cut -c 1-64
-}
 head -c 8388608 /dev/urandom >"$tmp/b"
 want=$(sum <"$tmp/b")
 

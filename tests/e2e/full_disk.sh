@@ -21,9 +21,7 @@ echo "T sum $(dd if=/dev/vda bs=64k count=48 iflag=direct 2>/dev/null |
 	sha256sum | cut -c 1-64)"
 dmesg | grep -c 'I/O error'
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 
 wait_for()
 {

@@ -17,9 +17,7 @@ seq 20000
 
 echo "T end"
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 echo "hello, guest" >"$tmp/typed"
 input=$tmp/typed
 hostel --console virtio --kernel "$KERNELS/vmlinuz-amd64" \
@@ -41,9 +39,7 @@ echo "T ready"
 read -r line && echo "T typed $line"
 read -r line && echo "T typed $line"
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 mkfifo "$tmp/in"
 timeout -k 5 "$LIMIT" "$HOSTEL" run --engine "$ENGINE" --name one \
 	--console virtio --kernel "$KERNELS/vmlinuz-amd64" --memory 256M \

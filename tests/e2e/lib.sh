@@ -92,6 +92,30 @@ gone()
 	return 1
 }
 
+# What the guest's script told by `echo "T WHAT VALUE"`.
+value()
+{
+	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
+}
+
+# Of standard input.
+sum()
+{
+	sha256sum | cut -c 1-64
+}
+
+# $tmp/initrd: the initial RAM file system, with the kernel's modules and the
+# file $1 as the script `test`, and more files as NAME=FILE.
+guest_initrd()
+{
+	script=$1
+	shift
+	sh "$top/tools/initramfs.sh" add "$tmp/initrd" \
+		"$KERNELS/initramfs.cpio.gz" "hostel/test=$script" "$@" ||
+		exit 99
+	cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+}
+
 skip()
 {
 	echo "SKIPPED: $*"

@@ -27,18 +27,8 @@ rmmod virtio_blk && modprobe virtio_blk
 echo "T again $(sum </dev/$(disk 16384))"
 grep -q "IO-APIC  *2[01]-.*virtio" /proc/interrupts && echo "T wire yes"
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
-}
-sum()
-{
-	sha256sum | cut -c 1-64
-}
 head -c 8388608 /dev/urandom >"$tmp/b"
 want=$(sum <"$tmp/b")
 run()

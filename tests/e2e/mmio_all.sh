@@ -38,14 +38,8 @@ echo "T wires $(grep -c 'IO-APIC  *2[0-3]-' /proc/interrupts)"
 read -r line
 echo "T typed $line"
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
-}
 sum()
 {
 	sha256sum <"$1" | cut -c 1-64

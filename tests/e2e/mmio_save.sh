@@ -20,9 +20,7 @@ while [ $n -lt 200 ]; do
 	echo "turn $n done"
 done
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 truncate -s 1M "$tmp/a" "$tmp/b"
 
 start()

@@ -54,13 +54,7 @@ ip route add default via $router
 echo "nameserver $dns" >/etc/resolv.conf
 END
 sed -i 's|^udhcpc|ip link set eth0 up; udhcpc|' "$tmp/guest"
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" "hostel/dhcp=$tmp/dhcp" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
-}
+guest_initrd "$tmp/guest" "hostel/dhcp=$tmp/dhcp"
 
 # What a client on the host does once the guest is ready.
 client()

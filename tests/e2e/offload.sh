@@ -109,9 +109,7 @@ work mtu-1300
 echo "T done yes"
 [ $me = nat ] || sleep 20
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" "bin/offload=$GUESTS/offload" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest" "bin/offload=$GUESTS/offload"
 
 # guest ME NET
 guest()

@@ -15,9 +15,7 @@ while [ $i -lt 400 ]; do
 		conv=notrunc,fsync 2>/dev/null && echo "T $i"
 done
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 
 run()
 {

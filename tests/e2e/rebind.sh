@@ -63,13 +63,7 @@ for round in 1 2 3; do
 done
 dmesg | grep -ci 'BUG:\|Oops\|WARNING:\|hung' | sed 's/^/T bad /'
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
-}
+guest_initrd "$tmp/guest"
 mkdir "$tmp/share"
 head -c 8388608 /dev/urandom >"$tmp/disk"
 head -c 1000000 /dev/urandom >"$tmp/share/file"

@@ -19,14 +19,8 @@ done
 rmmod virtio_rng && modprobe virtio_rng
 echo "T again $(head -c 1000 /dev/hwrng | wc -c)"
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
-}
 run()
 {
 	hostel --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \

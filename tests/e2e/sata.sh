@@ -34,18 +34,8 @@ done
 echo "T again $(sum </dev/$b)"
 grep -q "MSI.*ahci" /proc/interrupts && echo "T msi yes"
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
-}
-sum()
-{
-	sha256sum | cut -c 1-64
-}
 head -c 8388608 /dev/urandom >"$tmp/b"
 head -c 4194304 /dev/urandom >"$tmp/cd"
 want=$(sum <"$tmp/b")

@@ -33,13 +33,7 @@ echo "T unc $(grep -c 'error: { UNC' /tmp/log)"
 echo "T status $(grep -c 'status: { DRDY.*ERR }' /tmp/log)"
 echo "T odd $(grep -cE 'ata[0-9].*(timeout|frozen|resetting|disabled)' /tmp/log)"
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
-}
+guest_initrd "$tmp/guest"
 truncate -s 16M "$tmp/a"
 truncate -s 8M "$tmp/b"
 hostel --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \

@@ -30,9 +30,7 @@ while [ $n -lt 400 ]; do
 		echo "ping $n"
 done
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 truncate -s 2M "$tmp/a" "$tmp/b"
 
 start()

@@ -26,19 +26,13 @@ rm -f /ro/hello 2>/dev/null || echo "T unlink refused"
 (sleep 1; echo through >/mnt/pipe) &
 mkfifo /mnt/pipe && echo "T pipe $(cat /mnt/pipe)"
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 mkdir -p "$tmp/share/many"
 echo there >"$tmp/share/hello"
 (cd "$tmp/share/many" && seq 300 | xargs touch)
 echo secret >"$tmp/secret"
 ln -s "$tmp/secret" "$tmp/share/outside"
 
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out"
-}
 hostel --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \
 	--append "console=ttyS0 quiet hostel.script=test" --cpus 2 \
 	-v "$tmp/share:work" -v "$tmp/share:old:ro"

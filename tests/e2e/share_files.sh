@@ -22,9 +22,7 @@ echo user:x:1000:1000::/:/bin/sh >>/etc/passwd
 su user -c "mkdir /mnt/user/d; echo x >/mnt/user/d/mine; ln -s x /mnt/user/l"
 echo "T owner $(stat -c %u /mnt/user/d/mine)"
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" "bin/files=$GUESTS/files" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest" "bin/files=$GUESTS/files"
 
 # A line's word; the errno behind it is for people.
 value()

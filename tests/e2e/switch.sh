@@ -55,9 +55,7 @@ if [ $me = 1 ]; then
 fi
 sleep 12
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 
 # guest N KEYS: in the background; what it says goes to $tmp/N.
 guest()

@@ -25,9 +25,7 @@ while :; do
 	sleep 0.2
 done
 END
-sh "$top/tools/initramfs.sh" add "$tmp/initrd" "$KERNELS/initramfs.cpio.gz" \
-	"hostel/test=$tmp/guest" || exit 99
-cat "$KERNELS/modules-amd64.cpio.gz" >>"$tmp/initrd"
+guest_initrd "$tmp/guest"
 guest()
 {
 	timeout -k 5 "$LIMIT" "$HOSTEL" run --engine "$ENGINE" \
