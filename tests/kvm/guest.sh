@@ -369,6 +369,9 @@ nest_memory()
 		/^Rss:/ { kib[name] += $2 }
 		END { for (n in kib) print kib[n], n }' "/proc/$vm/smaps" |
 		sort -rn | head -n 12 | sed 's/^/# KiB: /'
+	awk '/^[0-9a-f]+-/ { at = $0 }
+		/^AnonHugePages:/ && $2 { print $2, at }' "/proc/$vm/smaps" |
+		sed 's/^/# huge: /'
 	[ -n "$kib" ] && [ "$kib" -le 5120 ]
 	nest_say $? "memory beyond the guest's: $kib KiB"
 	kill "$pid"
