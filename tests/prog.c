@@ -458,13 +458,12 @@ static bool run_parse(struct run_options *o, int argc, char **argv)
 
 static const struct engine_ops *run_engine(const char *name)
 {
-	static const struct engine_ops *const all[] = { &translator_engine,
-							&lockstep_engine,
-							&translator_plain_engine,
-							&lockstep_plain_engine,
-							&translator_hot_engine,
-							&lockstep_hot_engine,
-							&interpreter_engine };
+	static const struct engine_ops *const all[] = {
+		&translator_engine,       &lockstep_engine,
+		&translator_plain_engine, &lockstep_plain_engine,
+		&translator_hot_engine,   &lockstep_hot_engine,
+		&interpreter_engine
+	};
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++)
 		if (strcmp(all[i]->name, name) == 0)

@@ -51,9 +51,8 @@ static void a_dead_peers_last_word_arrives(void **state)
 
 	open_pair(pair);
 	assert_int_equal(control_send(pair[0], json_object(), NULL), 0);
-	assert_int_equal(control_send(pair[1], json_pack("{s:i}", "end", 7),
-				      NULL),
-			 0);
+	assert_int_equal(
+		control_send(pair[1], json_pack("{s:i}", "end", 7), NULL), 0);
 	close(pair[1]); /* with a packet unread */
 	assert_int_equal(control_recv(pair[0], &j, NULL), 1);
 	assert_int_equal(json_integer_value(json_object_get(j, "end")), 7);

@@ -49,27 +49,29 @@ static void both(const struct engine_ops *ops, const uint8_t *code, size_t len,
 	harness_free(b);
 }
 
-#define PROGRAM(name, text)                                                    \
-	HARNESS_ASM(code_##name, 64, text "\n hlt\n");                         \
-	static void test_##name(void **state)                                  \
-	{                                                                      \
-		size_t len = (size_t)(code_##name##_end - code_##name);        \
-                                                                               \
-		both(&translator_engine, code_##name, len, #name);             \
-		both(&translator_plain_engine, code_##name, len, #name);       \
+#define PROGRAM(name, text)                                              \
+	HARNESS_ASM(code_##name, 64, text "\n hlt\n");                   \
+	static void test_##name(void **state)                            \
+	{                                                                \
+		size_t len = (size_t)(code_##name##_end - code_##name);  \
+                                                                         \
+		both(&translator_engine, code_##name, len, #name);       \
+		both(&translator_plain_engine, code_##name, len, #name); \
 	}
 
-PROGRAM(arith, "mov $5, %eax; mov $7, %ecx; add %ecx, %eax; imul %rcx, %rax;"
-	       "sub $3, %r10; adc %r11, %r15; xor %r14d, %r10d; neg %rbx;"
-	       "shl %cl, %rdx; shrd $3, %rsi, %r9; bswap %r11; popcnt %r15, %r8;"
-	       "lea 5(%r10,%r11,4), %r14; lea (%rcx,%rdx), %r12d; cmp %r8, %r9")
-PROGRAM(memory, "mov %rax, (%rdi); mov %r10, 8(%rdi); add %r11d, 8(%rdi);"
-		"mov 4(%rdi), %r15; xchg %r14, 16(%rdi);"
-		"lock xadd %r10, 16(%rdi); movzbl 3(%rdi), %ecx;"
-		"movb %ch, 32(%rdi); mov %ah, 33(%rdi); mov 34(%rdi), %bh;"
-		"movslq 8(%rdi), %rsi; lock cmpxchg %r11, 16(%rdi);"
-		"incq 40(%rdi); shlq %cl, 40(%rdi); setc 50(%rdi);"
-		"cmovz 8(%rdi), %r15d; mov %r10w, 60(%rdi); mov %r11b, 64(%rdi)")
+PROGRAM(arith,
+	"mov $5, %eax; mov $7, %ecx; add %ecx, %eax; imul %rcx, %rax;"
+	"sub $3, %r10; adc %r11, %r15; xor %r14d, %r10d; neg %rbx;"
+	"shl %cl, %rdx; shrd $3, %rsi, %r9; bswap %r11; popcnt %r15, %r8;"
+	"lea 5(%r10,%r11,4), %r14; lea (%rcx,%rdx), %r12d; cmp %r8, %r9")
+PROGRAM(memory,
+	"mov %rax, (%rdi); mov %r10, 8(%rdi); add %r11d, 8(%rdi);"
+	"mov 4(%rdi), %r15; xchg %r14, 16(%rdi);"
+	"lock xadd %r10, 16(%rdi); movzbl 3(%rdi), %ecx;"
+	"movb %ch, 32(%rdi); mov %ah, 33(%rdi); mov 34(%rdi), %bh;"
+	"movslq 8(%rdi), %rsi; lock cmpxchg %r11, 16(%rdi);"
+	"incq 40(%rdi); shlq %cl, 40(%rdi); setc 50(%rdi);"
+	"cmovz 8(%rdi), %r15d; mov %r10w, 60(%rdi); mov %r11b, 64(%rdi)")
 PROGRAM(loop, "xor %eax, %eax; mov $1000, %ecx; 1: add %rcx, %rax;"
 	      "rol $3, %rax; dec %ecx; jnz 1b; mov $10, %ecx;"
 	      "2: add $3, %rdx; loop 2b; jrcxz 3f; inc %rbx; 3: nop")
@@ -89,11 +91,12 @@ PROGRAM(vector, "movq %rax, %xmm0; movq %rbx, %xmm1; pxor %xmm2, %xmm2;"
 		"vpaddd %ymm0, %ymm1, %ymm5; vmovdqu %ymm5, 96(%rdi);"
 		"vpxor 90(%rdi), %ymm5, %ymm6; cvttsd2si %xmm3, %r15;"
 		"movups %xmm6, 4090(%rdi); andn %r10, %r11, %r14; vzeroupper")
-PROGRAM(bits, "lock btrq $4, 8(%rdi); lock btsl $9, 16(%rdi); btcw $3, 24(%rdi);"
-	      "btq $70, 8(%rdi); btr %rcx, %rax; bts %r10, %r11;"
-	      "mov $1000, %edx; bt %rdx, (%rdi); lock bts %rdx, (%rdi);"
-	      "mov $-77, %r14; btr %r14, 64(%rdi); btcl %r14d, 64(%rdi);"
-	      "mov $35, %r10d; lock btsw %r10w, 128(%rdi)")
+PROGRAM(bits,
+	"lock btrq $4, 8(%rdi); lock btsl $9, 16(%rdi); btcw $3, 24(%rdi);"
+	"btq $70, 8(%rdi); btr %rcx, %rax; bts %r10, %r11;"
+	"mov $1000, %edx; bt %rdx, (%rdi); lock bts %rdx, (%rdi);"
+	"mov $-77, %r14; btr %r14, 64(%rdi); btcl %r14d, 64(%rdi);"
+	"mov $35, %r10d; lock btsw %r10w, 128(%rdi)")
 PROGRAM(divide, "mov $100, %eax; xor %edx, %edx; mov $7, %r10d; div %r10d;"
 		"mov %rax, %r14; cqo; idivq %r14; mul %r11; imul $9, %r15, %r9")
 PROGRAM(modify, "lea 1f+1(%rip), %rsi; mov $3, %ecx;"
@@ -143,11 +146,15 @@ static void tsd_by_turns_evicts_once(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_arith),	 cmocka_unit_test(test_memory),
-		cmocka_unit_test(test_loop),	 cmocka_unit_test(test_calls),
-		cmocka_unit_test(test_crossing), cmocka_unit_test(test_vector),
-		cmocka_unit_test(test_divide),	 cmocka_unit_test(test_bits),
-			 cmocka_unit_test(test_modify),
+		cmocka_unit_test(test_arith),
+		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_loop),
+		cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_crossing),
+		cmocka_unit_test(test_vector),
+		cmocka_unit_test(test_divide),
+		cmocka_unit_test(test_bits),
+		cmocka_unit_test(test_modify),
 		cmocka_unit_test(notes_of_one_range_are_one),
 		cmocka_unit_test(tsd_by_turns_evicts_once),
 	};

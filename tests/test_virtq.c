@@ -584,8 +584,7 @@ static void packed_sides_ask_each_other_for_silence(void **state)
 	assert_int_equal(r.interrupts, 1);
 	vring_close(&r);
 
-	vring_open(&r, 10, F_1 | VIRTIO_F_RING_PACKED |
-					VIRTIO_F_EVENT_IDX);
+	vring_open(&r, 10, F_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_EVENT_IDX);
 	for (unsigned i = 0; i < 40; i++) {
 		unsigned wrap = !(i / 10 % 2);
 

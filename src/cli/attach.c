@@ -202,8 +202,7 @@ static void attach_send_size(struct attach *a)
 	json_t *j, *pair;
 
 	if (a->console != VM_CONSOLE_VIRTIO || a->end ||
-	    ioctl(a->tty.fd, TIOCGWINSZ, &size) || !size.ws_col ||
-	    !size.ws_row)
+	    ioctl(a->tty.fd, TIOCGWINSZ, &size) || !size.ws_col || !size.ws_row)
 		return;
 	j = json_object();
 	pair = json_array();
@@ -245,8 +244,8 @@ static void attach_control_event(struct attach *a)
 
 static int attach_block_signals(struct attach *a, struct err *err)
 {
-	static const int heard[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT,
-				     SIGCONT, SIGWINCH };
+	static const int heard[] = { SIGINT,  SIGTERM, SIGHUP,
+				     SIGQUIT, SIGCONT, SIGWINCH };
 	struct sigaction hup;
 	sigset_t set;
 

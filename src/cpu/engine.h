@@ -32,31 +32,31 @@ struct x86_route {
 /* Why engine_ops.run returned. */
 enum vcpu_exit {
 	VCPU_EXIT_KICKED,   /* vcpu_kick() was called: look at requests */
-	VCPU_EXIT_HALT,	    /* HLT: wait until x86_wakeup_pending() */
+	VCPU_EXIT_HALT,     /* HLT: wait until x86_wakeup_pending() */
 	VCPU_EXIT_SHUTDOWN, /* triple fault */
 	VCPU_EXIT_DEBUG,    /* breakpoint or step of the debugger (gdb.h) */
 	VCPU_EXIT_ERROR,    /* the engine cannot go on; its err says why */
 };
 
 struct engine_stats {
-	uint64_t insns;	       /* guest instructions retired; 0: not counted */
-	uint64_t blocks;       /* blocks decoded or translated */
-	uint64_t copied;       /* of them: taken from another address */
-	uint64_t moved;	       /* blocks that went to another address */
-	uint64_t invalidated;  /* blocks dropped because code was written */
-	uint64_t evicted;      /* blocks dropped because memory was full */
+	uint64_t insns;       /* guest instructions retired; 0: not counted */
+	uint64_t blocks;      /* blocks decoded or translated */
+	uint64_t copied;      /* of them: taken from another address */
+	uint64_t moved;       /* blocks that went to another address */
+	uint64_t invalidated; /* blocks dropped because code was written */
+	uint64_t evicted;     /* blocks dropped because memory was full */
 	uint64_t tlb_misses;
 	uint64_t page_walks;
 	uint64_t exceptions;
 	uint64_t interrupts;
 	uint64_t halts;
-	uint64_t code_bytes;   /* host code or decoded code held now */
-	uint64_t vm_exits;     /* times that the guest left the hardware, */
-	uint64_t port_exits;   /* of them: for a port, ... */
-	uint64_t mmio_exits;   /* ... a device's memory, */
+	uint64_t code_bytes; /* host code or decoded code held now */
+	uint64_t vm_exits;   /* times that the guest left the hardware, */
+	uint64_t port_exits; /* of them: for a port, ... */
+	uint64_t mmio_exits; /* ... a device's memory, */
 	uint64_t msr_exits;
-	uint64_t eoi_exits;    /* the end of a level-triggered interrupt */
-	uint64_t interpreted;  /* instructions that KVM left to us */
+	uint64_t eoi_exits;   /* the end of a level-triggered interrupt */
+	uint64_t interpreted; /* instructions that KVM left to us */
 };
 
 struct engine_ops {

@@ -29,9 +29,9 @@
 struct acpi_config {
 	unsigned cpus;
 	bool vga;
-	unsigned virtio_mmio; /* devices, from ACPI_VIRTIO_BASE on */
-	uint64_t base; /* where the block will lie */
-	uint64_t ecam; /* where ECAM is */
+	unsigned virtio_mmio;           /* devices, from ACPI_VIRTIO_BASE on */
+	uint64_t base;                  /* where the block will lie */
+	uint64_t ecam;                  /* where ECAM is */
 	uint64_t mem64_base, mem64_end; /* where 64-bit BARs may lie */
 };
 

@@ -25,7 +25,7 @@ struct aml {
 	bool overflow;
 	unsigned depth;
 	size_t open[AML_DEPTH]; /* where the open constructs' lengths go */
-	size_t resources;	/* where the open buffer's size goes */
+	size_t resources;       /* where the open buffer's size goes */
 };
 
 void aml_init(struct aml *a, void *buf, size_t cap);
@@ -45,7 +45,8 @@ void aml_name_int(struct aml *a, const char *name, uint64_t value);
 void aml_name_string(struct aml *a, const char *name, const char *s);
 void aml_name_eisa_id(struct aml *a, const char *name, const char *id);
 
-/* --- Constructs ------------------------------------------------------------ */
+/* --- Constructs ------------------------------------------------------------
+ */
 
 void aml_begin_scope(struct aml *a, const char *name);
 void aml_begin_device(struct aml *a, const char *name);
@@ -79,7 +80,7 @@ enum aml_op {
 	AML_OP_SHIFT_LEFT = 0x79,
 	AML_OP_AND = 0x7b,
 	AML_OP_OR = 0x7d,
-	AML_OP_NOTIFY = 0x86, /* object, value */
+	AML_OP_NOTIFY = 0x86,     /* object, value */
 	AML_OP_FIND_RIGHT = 0x82, /* lowest bit that is set, from 1 */
 	AML_OP_WORD_FIELD = 0x8b, /* buffer, offset, new name */
 	AML_OP_RETURN = 0xa4,

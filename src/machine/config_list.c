@@ -38,7 +38,7 @@ struct list {
 	size_t entry_size;
 	unsigned max;
 	const struct list_key *keys; /* the first one: what stands alone */
-	bool named; /* nothing stands alone */
+	bool named;                  /* nothing stands alone */
 };
 
 #define DISK_KEY(key, kind, choices)                               \

@@ -46,7 +46,8 @@ void pc_set_text(struct vm *vm);
 /* The guest's memory balloon; every guest has one. */
 struct virtio_dev *pc_balloon(struct vm *vm);
 
-/* --- Hot plug; hold the devices' lock, from the monitor's thread only ------ */
+/* --- Hot plug; hold the devices' lock, from the monitor's thread only ------
+ */
 
 /*
  * Plugs in entry `index` of the description's disks, or networks.  Returns

@@ -41,8 +41,8 @@ struct pc {
 		struct dev *dev; /* NULL: none of them is in the slot */
 		struct virtio_dev *vd;
 	} slot[PCI_SLOTS];
-	struct timer ejected;     /* looks at `eject` */
-	_Atomic uint32_t eject;   /* slots that the guest has let go */
+	struct timer ejected;   /* looks at `eject` */
+	_Atomic uint32_t eject; /* slots that the guest has let go */
 	struct {
 		unsigned count;       /* virtio devices on no bus */
 		pthread_mutex_t lock; /* guards: */

@@ -19,7 +19,7 @@ struct vcpu_thread {
 	struct x86_cpu *cpu;
 	pthread_t thread;
 	bool started;
-	bool step;		/* guarded by vm_run.lock */
+	bool step; /* guarded by vm_run.lock */
 	enum vcpu_exit step_exit;
 	uint64_t exits[RUN_EXIT_KINDS]; /* own thread; read when stopped */
 };
@@ -32,12 +32,12 @@ struct vm_run {
 	 * fields below.  Written with the lock held.
 	 */
 	atomic_bool hold;
-	pthread_mutex_t lock;	/* docs/locking.md: machine */
+	pthread_mutex_t lock;   /* docs/locking.md: machine */
 	pthread_cond_t changed; /* live, parked, step_exit */
-	pthread_cond_t go;	/* hold and its reasons */
+	pthread_cond_t go;      /* hold and its reasons */
 	/* guarded by lock: */
-	unsigned live;		/* vCPU threads that run */
-	unsigned parked;	/* of these, waiting in run_park() */
+	unsigned live;   /* vCPU threads that run */
+	unsigned parked; /* of these, waiting in run_park() */
 	unsigned pause_depth;
 	bool reset_wanted;
 	uint64_t end_mono_ns;

@@ -25,19 +25,19 @@ enum vm_end {
 	VM_END_NONE,
 	VM_END_POWEROFF,
 	VM_END_EXIT_PORT, /* status holds (v << 1) | 1 */
-	VM_END_CRASH,	  /* triple fault with no_reboot */
-	VM_END_RESET,	  /* reset with no_reboot: ends like a power-off */
+	VM_END_CRASH,     /* triple fault with no_reboot */
+	VM_END_RESET,     /* reset with no_reboot: ends like a power-off */
 	VM_END_TIMEOUT,
-	VM_END_STOPPED,	  /* vm_stop() from outside: status 130 or 143 */
+	VM_END_STOPPED, /* vm_stop() from outside: status 130 or 143 */
 	VM_END_ERROR,
 };
 
 struct vm {
 	struct vm_config config;
-	struct dev_env env;	  /* mem, loop, clock */
+	struct dev_env env; /* mem, loop, clock */
 	struct x86_machine xm;
-	struct pc *pc;		  /* the board: pc.h */
-	struct dev *devs;	  /* every device, in creation order */
+	struct pc *pc;               /* the board: pc.h */
+	struct dev *devs;            /* every device, in creation order */
 	struct vcpu_thread *threads; /* xm.cpu_count of them: run.c */
 	int console_in, console_out; /* descriptors; -1: none */
 	/* guarded by lock: */
@@ -45,9 +45,9 @@ struct vm {
 	int end_status;
 	struct err end_err;
 	uint64_t start_mono_ns;
-	struct vm_run *run;	  /* run.c's own */
-	struct trace *trace;	  /* --trace, or NULL */
-	struct gdb *gdb;	  /* --gdb, or NULL */
+	struct vm_run *run;  /* run.c's own */
+	struct trace *trace; /* --trace, or NULL */
+	struct gdb *gdb;     /* --gdb, or NULL */
 	/*
 	 * A vCPU met a breakpoint (VCPU_EXIT_DEBUG): called in its thread, in
 	 * which it must not block; the guest is then stopped as by vm_pause(),

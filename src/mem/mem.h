@@ -138,7 +138,7 @@ enum mem_how { MEM_DEVICE = 0, MEM_ROM = 1, MEM_RW = 3 };
 #define MEM_NOWHERE UINT64_MAX
 /* All windows together. */
 #define MEM_WINDOW_BYTES (40ull << 20)
-#define MEM_WINDOWS_MAX	 16
+#define MEM_WINDOWS_MAX  16
 
 struct mem_window;
 
@@ -166,7 +166,7 @@ void mem_window_written(struct mem *m, const struct mem_window *w,
  * window's bytes from offset on.  -EINVAL on other places.
  */
 #define MEM_SHADOW_BASE 0xa0000ull
-#define MEM_SHADOW_END	0x100000ull
+#define MEM_SHADOW_END  0x100000ull
 #define MEM_SHADOW_UNIT 0x4000ull
 int mem_shadow(struct mem *m, uint64_t gpa, uint64_t size,
 	       const struct mem_window *w, uint64_t offset, enum mem_how how);

@@ -44,14 +44,13 @@ struct mem_window {
 	_Atomic uint64_t where;
 };
 
-#define MEM_HOW_MASK 3ull
-#define MEM_SHADOW_UNITS \
-	((MEM_SHADOW_END - MEM_SHADOW_BASE) / MEM_SHADOW_UNIT)
+#define MEM_HOW_MASK     3ull
+#define MEM_SHADOW_UNITS ((MEM_SHADOW_END - MEM_SHADOW_BASE) / MEM_SHADOW_UNIT)
 
 struct mem {
 	uint64_t ram_bytes;
-	uint64_t low_bytes; /* of ram_bytes, those below the hole */
-	uint8_t *ram;       /* low, then high, as in the file */
+	uint64_t low_bytes;  /* of ram_bytes, those below the hole */
+	uint8_t *ram;        /* low, then high, as in the file */
 	uint64_t file_bytes; /* RAM, then windows */
 	int fd;
 	/* file offset | enum mem_how, of each unit of the shadow range */

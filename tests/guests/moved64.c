@@ -12,10 +12,11 @@ static uint64_t moved_pd[MOVED_MORE][512] __attribute__((aligned(4096)));
 static uint64_t moved_pt[MOVED_MORE][512] __attribute__((aligned(4096)));
 
 /*
- * Two pages of code, and two of data behind them.  It computes from RIP-relative
- * data, also where a page ends, calls itself, within the page and beyond it,
- * jumps through a register, runs an instruction that lies on both pages and
- * some that translators leave to a helper, and hands its results to INT 81h.
+ * Two pages of code, and two of data behind them.  It computes from
+ * RIP-relative data, also where a page ends, calls itself, within the page and
+ * beyond it, jumps through a register, runs an instruction that lies on both
+ * pages and some that translators leave to a helper, and hands its results to
+ * INT 81h.
  */
 extern uint8_t moved_code[], moved_data[], moved_imm[], moved_here[];
 __asm__(".pushsection .user.text, \"ax\"\n"
@@ -62,7 +63,8 @@ __asm__(".pushsection .user.text, \"ax\"\n"
 	"	jmp	3f\n"
 	"	.balign 64\n"
 	"3:	mov	moved_data + 4084(%rip), %rsi\n"
-	"	mov	moved_data + 4092(%rip), %rdi\n" /* one check for both */
+	"	mov	moved_data + 4092(%rip), %rdi\n" /* one check for both
+							  */
 	"	add	%rdi, %rbx\n"
 	"	jmp	moved_back\n"
 	"	.org	moved_code + 8192 - 64, 0x90\n"

@@ -389,7 +389,8 @@ static void cache_append(struct block *b, unsigned bytes)
 static bool cache_decode(struct x86_cpu *cpu, struct block *b, unsigned room)
 {
 	unsigned at = b->gpa & MEM_PAGE_MASK;
-	const uint8_t *page = mem_host_read(cpu->mem, b->gpa - at, MEM_PAGE_SIZE);
+	const uint8_t *page =
+		mem_host_read(cpu->mem, b->gpa - at, MEM_PAGE_SIZE);
 	uint8_t bytes[X86_INSN_MAX];
 	enum x86_decode_result r;
 	struct x86_insn *insn;

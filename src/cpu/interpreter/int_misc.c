@@ -64,7 +64,7 @@ void interp_op_SALC(struct x86_cpu *cpu, const struct x86_insn *insn)
 HOST_BINARY(misc_add, "add")
 HOST_BINARY(misc_sub, "sub")
 
-#define MISC_RESULT_FLAGS                                                      \
+#define MISC_RESULT_FLAGS \
 	(X86_FLAG_SF | X86_FLAG_ZF | X86_FLAG_PF | X86_FLAG_OF)
 
 static void misc_set_flags(struct x86_cpu *cpu, uint64_t flags)
@@ -155,8 +155,8 @@ void interp_op_AAD(struct x86_cpu *cpu, const struct x86_insn *insn)
 static int64_t misc_bound(struct x86_cpu *cpu, const struct x86_insn *insn,
 			  unsigned at)
 {
-	uint64_t ea = (x86_effective(cpu, insn) + at) &
-		      interp_mask(insn->addrsize);
+	uint64_t ea =
+		(x86_effective(cpu, insn) + at) & interp_mask(insn->addrsize);
 	uint64_t linear =
 		x86_seg_linear(cpu, insn->seg, ea, insn->opsize, false);
 

@@ -235,10 +235,11 @@ static void move_cmpxchg_reg(struct x86_cpu *cpu, const struct x86_insn *insn)
 			interp_set_gpr(cpu, X86_RAX, size, rax);
 		return;
 	}
-	__asm__ volatile("cmpxchgl %k[b], %k[a]\n\tmovq %%rax, %[old]" HOST_FLAGS_SAVE
-			 : [a] "+r"(*dest), "+a"(rax), [old] "=&r"(a)
-			 : [b] "r"(b)
-			 : "cc");
+	__asm__ volatile(
+		"cmpxchgl %k[b], %k[a]\n\tmovq %%rax, %[old]" HOST_FLAGS_SAVE
+		: [a] "+r"(*dest), "+a"(rax), [old] "=&r"(a)
+		: [b] "r"(b)
+		: "cc");
 	cpu->gpr[X86_RAX] = a;
 	cpu->rflags = host_flags_merge(cpu->rflags, (uint32_t)rax);
 }

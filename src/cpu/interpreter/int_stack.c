@@ -48,8 +48,8 @@ void interp_op_PUSHA(struct x86_cpu *cpu, const struct x86_insn *insn)
 
 	for (i = 0; i < 8; i++)
 		interp_store(cpu,
-			     interp_stack_linear(cpu, sp - (i + 1) * size,
-						 size, true),
+			     interp_stack_linear(cpu, sp - (i + 1) * size, size,
+						 true),
 			     size, cpu->gpr[i]);
 	interp_stack_add(cpu, -8 * (int64_t)size);
 }

@@ -165,7 +165,8 @@ void interp_modify_at(struct x86_cpu *cpu, const struct x86_insn *insn,
 		      uint64_t linear, unsigned size, host_alu_fn *fn,
 		      uint64_t b);
 
-/* LOCK CMPXCHG of 1, 2, 4 or 8 bytes at any host address; *old becomes what was there. */
+/* LOCK CMPXCHG of 1, 2, 4 or 8 bytes at any host address; *old becomes what was
+ * there. */
 bool interp_host_cas(void *p, unsigned size, uint64_t *old, uint64_t new_value);
 /* XCHG; returns what was there. */
 uint64_t interp_host_xchg(void *p, unsigned size, uint64_t v);

@@ -23,7 +23,7 @@ struct string_op {
 	uint64_t (*many)(struct x86_cpu *cpu, const struct x86_insn *insn,
 			 uint64_t count);
 	bool compares; /* REPE/REPNE also look at ZF */
-	bool port; /* INS, OUTS */
+	bool port;     /* INS, OUTS */
 };
 
 /* --- Pointers ------------------------------------------------------------ */
@@ -366,16 +366,16 @@ static void string_exec(struct x86_cpu *cpu, const struct x86_insn *insn,
 }
 
 #define STRING_OP(NAME, one_fn, many_fn, does_compare, has_port) \
-	void interp_op_##NAME(struct x86_cpu *cpu,         \
-			      const struct x86_insn *insn) \
-	{                                                  \
-		static const struct string_op op = {       \
-			.one = one_fn,                     \
-			.many = many_fn,                   \
-			.compares = does_compare,          \
-			.port = has_port,                  \
-		};                                         \
-		string_exec(cpu, insn, &op);               \
+	void interp_op_##NAME(struct x86_cpu *cpu,               \
+			      const struct x86_insn *insn)       \
+	{                                                        \
+		static const struct string_op op = {             \
+			.one = one_fn,                           \
+			.many = many_fn,                         \
+			.compares = does_compare,                \
+			.port = has_port,                        \
+		};                                               \
+		string_exec(cpu, insn, &op);                     \
 	}
 
 STRING_OP(MOVS, string_movs_one, string_movs_many, false, false)

@@ -36,7 +36,7 @@ struct kvm_guest {
 	pthread_mutex_t route_lock; /* guards the routes; a leaf */
 	struct x86_route route[KVM_IOAPIC_PINS];
 
-	pthread_mutex_t ring_lock; /* guards taking from the ring */
+	pthread_mutex_t ring_lock;            /* guards taking from the ring */
 	struct kvm_coalesced_mmio_ring *ring; /* in vCPU 0's pages; or NULL */
 	bool ring_takes_ports;
 };
@@ -75,7 +75,7 @@ struct kvm_vcpu {
 	bool unfinished;  /* an access waits for KVM_RUN to complete it */
 	bool debugging;   /* KVM_SET_GUEST_DEBUG is on */
 	bool have_known;
-	bool deadline_armed; /* the kernel has the TSC deadline */
+	bool deadline_armed;       /* the kernel has the TSC deadline */
 	struct engine_stats stats; /* own thread writes */
 	struct state_parts known, scratch;
 };

@@ -13,8 +13,22 @@
 #include <stdint.h>
 
 enum host_reg {
-	H_RAX, H_RCX, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI,
-	H_R8, H_R9, H_R10, H_R11, H_R12, H_R13, H_R14, H_R15,
+	H_RAX,
+	H_RCX,
+	H_RDX,
+	H_RBX,
+	H_RSP,
+	H_RBP,
+	H_RSI,
+	H_RDI,
+	H_R8,
+	H_R9,
+	H_R10,
+	H_R11,
+	H_R12,
+	H_R13,
+	H_R14,
+	H_R15,
 	H_NONE = 0xff,
 };
 
@@ -27,45 +41,47 @@ struct xl_asm {
 /* What a ModRM byte's r/m side names. */
 struct xl_rm {
 	bool is_reg;
-	bool gs;	    /* memory: relative to the vCPU state */
-	uint8_t reg;	    /* is_reg */
+	bool gs;                    /* memory: relative to the vCPU state */
+	uint8_t reg;                /* is_reg */
 	uint8_t base, index, scale; /* H_NONE: none */
 	int32_t disp;
 };
 
 #define RM_REG(r) ((struct xl_rm){ .is_reg = true, .reg = (r) })
 /* [base + disp] */
-#define RM_MEM(b, d)                                                           \
+#define RM_MEM(b, d) \
 	((struct xl_rm){ .base = (b), .index = H_NONE, .disp = (d) })
 /* [base + index << scale + disp] */
-#define RM_SIB(b, i, s, d)                                                     \
-	((struct xl_rm){                                                       \
-		.base = (b), .index = (i), .scale = (s), .disp = (d) })
+#define RM_SIB(b, i, s, d) \
+	((struct xl_rm){ .base = (b), .index = (i), .scale = (s), .disp = (d) })
 /* A field of struct x86_cpu by offset. */
-#define RM_GS(off)                                                             \
-	((struct xl_rm){                                                       \
+#define RM_GS(off)       \
+	((struct xl_rm){ \
 		.gs = true, .base = H_NONE, .index = H_NONE, .disp = (off) })
 /* gs:[index * 8 + off] */
-#define RM_GS8(i, off)                                                         \
-	((struct xl_rm){                                                       \
-		.gs = true, .base = H_NONE, .index = (i), .scale = 3,          \
-		.disp = (off) })
+#define RM_GS8(i, off)                   \
+	((struct xl_rm){ .gs = true,     \
+			 .base = H_NONE, \
+			 .index = (i),   \
+			 .scale = 3,     \
+			 .disp = (off) })
 
 /* An instruction's encoding apart from its operands. */
 struct xl_op {
-	uint8_t map;	/* 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A */
+	uint8_t map; /* 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A */
 	uint8_t opcode;
-	uint8_t pp;	/* 0 none, 1 66, 2 F3, 3 F2 */
-	bool w;		/* REX.W, VEX.W */
+	uint8_t pp; /* 0 none, 1 66, 2 F3, 3 F2 */
+	bool w;     /* REX.W, VEX.W */
 	bool lock;
-	bool byte_reg, byte_rm; /* operand is an 8-bit register: SPL.. need REX */
-	bool p66;	/* 66 beside pp F2/F3 (16-bit POPCNT, ...) */
+	bool byte_reg,
+		byte_rm; /* operand is an 8-bit register: SPL.. need REX */
+	bool p66;        /* 66 beside pp F2/F3 (16-bit POPCNT, ...) */
 	bool vex, l;
-	uint8_t vvvv;	/* vex: register, 0 if unused */
+	uint8_t vvvv; /* vex: register, 0 if unused */
 };
 
-#define OP(m, o)   ((struct xl_op){ .map = (m), .opcode = (o) })
-#define OPW(m, o)  ((struct xl_op){ .map = (m), .opcode = (o), .w = true })
+#define OP(m, o)  ((struct xl_op){ .map = (m), .opcode = (o) })
+#define OPW(m, o) ((struct xl_op){ .map = (m), .opcode = (o), .w = true })
 
 void asm_u8(struct xl_asm *a, uint8_t v);
 void asm_u32(struct xl_asm *a, uint32_t v);
@@ -79,13 +95,13 @@ static inline uint8_t *asm_here(const struct xl_asm *a)
 /* reg: register number or opcode extension. */
 void asm_op(struct xl_asm *a, struct xl_op op, unsigned reg, struct xl_rm rm);
 
-void asm_mov_rr(struct xl_asm *a, unsigned dst, unsigned src);	 /* 64-bit */
+void asm_mov_rr(struct xl_asm *a, unsigned dst, unsigned src); /* 64-bit */
 void asm_mov32_rr(struct xl_asm *a, unsigned dst, unsigned src);
-void asm_mov_imm(struct xl_asm *a, unsigned dst, uint64_t v); /* shortest */
-void asm_load(struct xl_asm *a, unsigned dst, struct xl_rm rm);	  /* 64-bit */
+void asm_mov_imm(struct xl_asm *a, unsigned dst, uint64_t v);   /* shortest */
+void asm_load(struct xl_asm *a, unsigned dst, struct xl_rm rm); /* 64-bit */
 void asm_load32(struct xl_asm *a, unsigned dst, struct xl_rm rm);
-void asm_store(struct xl_asm *a, struct xl_rm rm, unsigned src);  /* 64-bit */
-void asm_lea(struct xl_asm *a, unsigned dst, struct xl_rm rm);	  /* 64-bit */
+void asm_store(struct xl_asm *a, struct xl_rm rm, unsigned src); /* 64-bit */
+void asm_lea(struct xl_asm *a, unsigned dst, struct xl_rm rm);   /* 64-bit */
 void asm_lea32(struct xl_asm *a, unsigned dst, struct xl_rm rm);
 void asm_shrx(struct xl_asm *a, unsigned dst, unsigned src, unsigned count);
 void asm_shrx32(struct xl_asm *a, unsigned dst, unsigned src, unsigned count);

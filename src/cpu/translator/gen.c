@@ -297,7 +297,8 @@ static struct xl_rm gen_group_first(struct xl_gen *g,
 		ea = XL_T0;
 	}
 	gen_check_late(g, ea, group->hi - group->lo, group->write,
-		       group->chases)->group = group->count > 1;
+		       group->chases)
+		->group = group->count > 1;
 	if (group->count > 1)
 		asm_store(g->a, RM_GS(gen_group_word(acc->group)), XL_T1);
 	g->groups_ready |= 1u << acc->group;

@@ -184,8 +184,8 @@ static void glue_park(struct xl *x)
 }
 
 /*
- * T0 = xl_ref() of a struct xl_insn, executed by its interpreter handler; goes on in
- * translated code if there is any.  park: vector registers go to memory
+ * T0 = xl_ref() of a struct xl_insn, executed by its interpreter handler; goes
+ * on in translated code if there is any.  park: vector registers go to memory
  * before, for handlers that need them there; else they stay.
  */
 static uint8_t *glue_insn(struct xl *x, const uint8_t *leave, bool park)
@@ -316,7 +316,8 @@ static void glue_indirect(struct xl *x)
 	}
 }
 
-/* T0 = xl_ref() of a struct xl_link: its target may have been translated by now. */
+/* T0 = xl_ref() of a struct xl_link: its target may have been translated by
+ * now. */
 static void glue_link(struct xl *x)
 {
 	struct xl_asm *a = &x->a;
@@ -330,7 +331,8 @@ static void glue_link(struct xl *x)
 	asm_jmp(a, x->glue.exit[XL_EXIT_LINK]);
 }
 
-/* T0 = xl_ref() of a struct xl_block: its page may be mapped still, only not noted. */
+/* T0 = xl_ref() of a struct xl_block: its page may be mapped still, only not
+ * noted. */
 static void glue_check(struct xl *x)
 {
 	struct xl_asm *a = &x->a;

@@ -17,7 +17,7 @@
 #include "cpu/x86/insn.h"
 
 #define PLAN_INSNS  64
-#define PLAN_JCCS   4	/* conditional jumps passed: more are not generated */
+#define PLAN_JCCS   4   /* conditional jumps passed: more are not generated */
 #define PLAN_GROUPS 8   /* one word of state each */
 #define PLAN_RANGE  128 /* bytes: larger ones cross pages too often */
 
@@ -25,9 +25,9 @@ struct plan_group {
 	uint32_t sym;
 	uint64_t lo, hi; /* offsets from the symbol's value */
 	bool write;
-	unsigned epoch;	 /* conditional jumps before the first access */
-	unsigned count;	 /* accesses */
-	bool chases;	 /* one of them does */
+	unsigned epoch; /* conditional jumps before the first access */
+	unsigned count; /* accesses */
+	bool chases;    /* one of them does */
 };
 
 /* One access of an instruction: [0] the memory operand, [1] the stack. */

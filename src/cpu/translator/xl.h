@@ -39,39 +39,39 @@
 #include "cpu/x86/cpu.h"
 #include "cpu/x86/insn.h"
 
-#define XL_T0 H_R10
-#define XL_T1 H_R11
-#define XL_CX H_RCX
+#define XL_T0    H_R10
+#define XL_T1    H_R11
+#define XL_CX    H_RCX
 #define XL_SHIFT H_RSP /* holds 12 modulo 64 */
 
 /* x86_cpu.word[]: what generated code reaches */
 enum xl_word {
-	XL_VEC_OFF,	/* 0: host vector registers hold the guest's */
-	XL_STACK,	/* C stack pointer while in translated code */
-	XL_ARG,		/* argument of an exit */
-	XL_SELF,	/* struct x86_cpu * */
-	XL_HOST_MXCSR,	/* MXCSR that C code runs with */
-	XL_RESUME,	/* host target of an indirect call across its push */
+	XL_VEC_OFF,    /* 0: host vector registers hold the guest's */
+	XL_STACK,      /* C stack pointer while in translated code */
+	XL_ARG,        /* argument of an exit */
+	XL_SELF,       /* struct x86_cpu * */
+	XL_HOST_MXCSR, /* MXCSR that C code runs with */
+	XL_RESUME,     /* host target of an indirect call across its push */
 	XL_MASK_NOT_IF,
 	XL_MASK_NOT_DF,
 	XL_MASK_63,
 	XL_MASK_31,
 	XL_MASK_ARITH,
 	XL_MASK_NOT_ARITH,
-	XL_GROUP,	/* addends of groups of accesses: PLAN_GROUPS words */
+	XL_GROUP, /* addends of groups of accesses: PLAN_GROUPS words */
 };
-#define XL_OFF(field)	((int32_t)offsetof(struct x86_cpu, field))
-#define XL_WORD(n)	(XL_OFF(word) + 8 * (int32_t)(n))
-#define XL_GPR(n)	(XL_OFF(gpr) + 8 * (int32_t)(n))
+#define XL_OFF(field) ((int32_t)offsetof(struct x86_cpu, field))
+#define XL_WORD(n)    (XL_OFF(word) + 8 * (int32_t)(n))
+#define XL_GPR(n)     (XL_OFF(gpr) + 8 * (int32_t)(n))
 
 /* Why translated code came back; the argument is in word[XL_ARG]. */
 enum xl_exit {
-	XL_EXIT_LINK,	/* struct xl_link, by xl_ref(): not linked yet */
-	XL_EXIT_RIP,	/* linear address to go on at */
-	XL_EXIT_CHECK,	/* struct xl_block, likewise: its entry check failed */
-	XL_EXIT_FAULT,	/* host pc whose instruction is to be interpreted */
-	XL_EXIT_INSN,	/* linear address of an instruction to interpret */
-	XL_EXIT_DONE,	/* an instruction was executed: rip is current */
+	XL_EXIT_LINK,  /* struct xl_link, by xl_ref(): not linked yet */
+	XL_EXIT_RIP,   /* linear address to go on at */
+	XL_EXIT_CHECK, /* struct xl_block, likewise: its entry check failed */
+	XL_EXIT_FAULT, /* host pc whose instruction is to be interpreted */
+	XL_EXIT_INSN,  /* linear address of an instruction to interpret */
+	XL_EXIT_DONE,  /* an instruction was executed: rip is current */
 	XL_EXITS
 };
 
@@ -84,18 +84,18 @@ struct xl_block;
 struct xl_link {
 	struct xl_block *to;
 	struct xl_link *next_in; /* in to->in */
-	uint64_t target;	 /* linear */
-	uint16_t site;		 /* its rel32, from the block's host start */
-	uint16_t unlinked;	 /* where it goes while not linked: likewise */
-	uint16_t mode;		 /* XL_MODE_KEY there */
-	uint8_t index;		 /* in the block's out[] */
+	uint64_t target;         /* linear */
+	uint16_t site;           /* its rel32, from the block's host start */
+	uint16_t unlinked;       /* where it goes while not linked: likewise */
+	uint16_t mode;           /* XL_MODE_KEY there */
+	uint8_t index;           /* in the block's out[] */
 	bool same_page;
 };
 
 /* Which instruction host code belongs to: sorted by host offset. */
 struct xl_pc {
-	uint16_t host;	/* from the block's host start */
-	uint16_t guest;	/* instruction's offset in the guest page; or with: */
+	uint16_t host;  /* from the block's host start */
+	uint16_t guest; /* instruction's offset in the guest page; or with: */
 #define XL_PC_GROUP 0x8000 /* the check of a group */
 };
 
@@ -121,17 +121,17 @@ struct xl_block {
 	struct xl_block *next_page;
 	/* A mere note that a block of another page has bytes on this one. */
 	struct xl_block *noted_for;
-	uint8_t *host;		/* rx: checked entry */
-	struct xl_pc *pcs;	/* shared with copies, as fix is */
-	uint16_t *fix;		/* NULL: cannot be copied */
-	struct xl_link *in;	/* jumps linked to here */
+	uint8_t *host;      /* rx: checked entry */
+	struct xl_pc *pcs;  /* shared with copies, as fix is */
+	uint16_t *fix;      /* NULL: cannot be copied */
+	struct xl_link *in; /* jumps linked to here */
 	/* Where its last failed group, at guest offset single_at, went on. */
 	struct xl_block *single;
 	uint16_t pc_count, fix_count;
 	uint8_t insn_count, link_count;
-	uint8_t poll, body;	/* entries, from host */
+	uint8_t poll, body; /* entries, from host */
 	bool dead;
-	bool hot;		/* was made with more care: hot.c */
+	bool hot; /* was made with more care: hot.c */
 	uint8_t ticks;
 	struct xl_link out[];
 };
@@ -146,9 +146,9 @@ static inline struct xl_block *xl_link_from(struct xl_link *l)
 /* Code at one linear page, mapped to one physical page, in one mode. */
 struct xl_page {
 	uint64_t linear, gpa;
-	uint32_t mode;		/* XL_MODE_KEY bits, XL_MODE_SINGLE */
-	uint32_t id;		/* multiple of 4096 */
-	uint32_t used;		/* xl_epoch() when the code map last took it */
+	uint32_t mode; /* XL_MODE_KEY bits, XL_MODE_SINGLE */
+	uint32_t id;   /* multiple of 4096 */
+	uint32_t used; /* xl_epoch() when the code map last took it */
 	struct xl_block *blocks;
 	struct xl_page *next_hash;
 	struct xl_phys *phys;
@@ -175,7 +175,7 @@ static inline uint32_t xl_epoch(void)
 	return (uint32_t)(__builtin_ia32_rdtsc() >> 26);
 }
 
-#define XL_IDS	     (1u << 20) /* pages between two flushes */
+#define XL_IDS       (1u << 20) /* pages between two flushes */
 #define XL_HASH_BITS 17
 #define XL_HASH_SIZE (1u << XL_HASH_BITS)
 #define XL_PAGE_HASH 4096u
@@ -195,16 +195,16 @@ typedef void xl_park_fn(struct x86_cpu *cpu);
 /* Addresses (rx) of the generated helpers: glue.c. */
 struct xl_glue {
 	xl_enter_fn *enter;
-	uint8_t *exit[XL_EXITS];	/* by enum xl_exit; argument in T0 */
-	uint8_t *miss;		/* T0: linear, ECX: kind << 16 | size */
-	uint8_t *group_miss;	/* likewise, for a group */
-	uint8_t *view;		/* T0: linear, to be looked at; keeps T1 */
+	uint8_t *exit[XL_EXITS]; /* by enum xl_exit; argument in T0 */
+	uint8_t *miss;           /* T0: linear, ECX: kind << 16 | size */
+	uint8_t *group_miss;     /* likewise, for a group */
+	uint8_t *view;           /* T0: linear, to be looked at; keeps T1 */
 	uint8_t *indirect[X86_CODE_KINDS]; /* T0: linear target */
 	xl_park_fn *park;
-	uint8_t *insn;		/* T0: xl_ref() of a struct xl_insn */
-	uint8_t *insn_parked;	/* likewise, with vectors in memory */
-	uint8_t *link;		/* T0: xl_ref() of a struct xl_link */
-	uint8_t *check;		/* T0: xl_ref() of a struct xl_block */
+	uint8_t *insn;        /* T0: xl_ref() of a struct xl_insn */
+	uint8_t *insn_parked; /* likewise, with vectors in memory */
+	uint8_t *link;        /* T0: xl_ref() of a struct xl_link */
+	uint8_t *check;       /* T0: xl_ref() of a struct xl_block */
 	uint8_t *vec_load;
 };
 
@@ -224,10 +224,17 @@ static inline void *xl_deref(const struct xl_arena *arena, uint64_t ref)
 
 /* What translating one block needs; shared by gen*.c. */
 struct xl_slow { /* an out-of-line part of the block */
-	enum { XL_SLOW_MISS, XL_SLOW_VEC, XL_SLOW_LINK, XL_SLOW_POPF,
-	       XL_SLOW_POLL, XL_SLOW_INSN, XL_SLOW_VIEW } what;
-	uint8_t *site;	/* rel32 to point here */
-	uint8_t *back;	/* rx: where to go on */
+	enum {
+		XL_SLOW_MISS,
+		XL_SLOW_VEC,
+		XL_SLOW_LINK,
+		XL_SLOW_POPF,
+		XL_SLOW_POLL,
+		XL_SLOW_INSN,
+		XL_SLOW_VIEW
+	} what;
+	uint8_t *site; /* rel32 to point here */
+	uint8_t *back; /* rx: where to go on */
 	uint8_t kind, ea;
 	uint16_t size, guest;
 	bool group;
@@ -238,19 +245,19 @@ struct xl_gen {
 	struct xl_asm *a;
 	struct xl_page *page;
 	struct xl_block *b;
-	uint64_t rip;	    /* linear, of the instruction being generated */
+	uint64_t rip; /* linear, of the instruction being generated */
 	uint64_t next_rip;
-	unsigned tlb_kind;  /* of reads; | 1: writes */
-	bool vec_ready;	    /* vector registers are known to be loaded */
-	bool ended;	    /* control has left the block */
-	bool sti;	    /* STI was the instruction before */
-	uint32_t link_mode; /* mode that jumps from here on lead to */
-	unsigned i;	    /* the plan's instruction at hand */
-	int t1_group;	    /* whose addend T1 holds; -1: none */
-	bool hot;	    /* hot.c */
+	unsigned tlb_kind;    /* of reads; | 1: writes */
+	bool vec_ready;       /* vector registers are known to be loaded */
+	bool ended;           /* control has left the block */
+	bool sti;             /* STI was the instruction before */
+	uint32_t link_mode;   /* mode that jumps from here on lead to */
+	unsigned i;           /* the plan's instruction at hand */
+	int t1_group;         /* whose addend T1 holds; -1: none */
+	bool hot;             /* hot.c */
 	uint8_t groups_ready; /* bit i: word XL_GROUP + i is set */
 	const struct xl_page *next_page; /* for one that crosses; or NULL */
-	bool tied;	    /* to its linear address: cannot be copied */
+	bool tied; /* to its linear address: cannot be copied */
 	unsigned slow_count;
 	unsigned pc_count;
 	unsigned fix_count;
@@ -270,8 +277,8 @@ struct xl_hot {
 
 struct xl {
 	struct x86_cpu *cpu;
-	struct xl_asm a;	/* where code is emitted next */
-	uint8_t *rw, *rx;	/* two views of the code memory */
+	struct xl_asm a;  /* where code is emitted next */
+	uint8_t *rw, *rx; /* two views of the code memory */
 	size_t code_size;
 	size_t glue_size;
 	struct xl_glue glue;
@@ -284,14 +291,14 @@ struct xl {
 	unsigned order_count, order_max;
 	uint32_t *order_at; /* by host address: see xl_block_at() */
 	uint32_t next_id;
-	bool seen_user;	  /* user code was looked up since the reset */
-	bool single_next; /* a group's check failed: go on singly */
-	uint32_t map_mode;	/* mode bits that the code map was filled for */
-	uint64_t cr4;		/* what of CR4 code was translated for */
+	bool seen_user;    /* user code was looked up since the reset */
+	bool single_next;  /* a group's check failed: go on singly */
+	uint32_t map_mode; /* mode bits that the code map was filled for */
+	uint64_t cr4;      /* what of CR4 code was translated for */
 	uint32_t jump_used_count;
 	uint32_t jump_used[8192];
 	bool has_avx, has_bmi2; /* of the host; may be used */
-	bool all_hot;		/* for tests: and all reads chase */
+	bool all_hot;           /* for tests: and all reads chase */
 	struct xl_hot hot;
 	struct lockstep *lockstep; /* NULL: not in lockstep */
 	struct interp_vcpu *part; /* for code that is not 64-bit; may be NULL */
@@ -302,13 +309,14 @@ struct xl {
 	struct xl_note {
 		uint64_t gpa, len;
 	} notes[64];
-	unsigned note_count;	/* > 64: too many, flush */
+	unsigned note_count; /* > 64: too many, flush */
 	atomic_bool noted;
-	pthread_t thread;	/* whose GS base is set */
+	pthread_t thread; /* whose GS base is set */
 	bool has_thread;
 };
 
-/* --- code.c: memory, blocks, links ------------------------------------------ */
+/* --- code.c: memory, blocks, links ------------------------------------------
+ */
 
 int xl_code_init(struct xl *x, struct err *err);
 void xl_code_free(struct xl *x);
@@ -345,17 +353,18 @@ void xl_drop(struct xl *x, struct xl_block *b);
 /* Bytes [gpa, gpa+len) were written: blocks made from them go. */
 void xl_invalidate(struct xl *x, uint64_t gpa, uint64_t len);
 /* Guest offset in its page of the instruction at a host pc; NULL: not ours. */
-struct xl_block *xl_block_at(struct xl *x, const uint8_t *pc,
-			     uint16_t *guest);
+struct xl_block *xl_block_at(struct xl *x, const uint8_t *pc, uint16_t *guest);
 void xl_jump_note(struct xl *x, unsigned kind, uint64_t linear,
 		  const uint8_t *host);
 void xl_jump_flush(struct xl *x);
 
-/* --- glue.c ------------------------------------------------------------------- */
+/* --- glue.c
+ * ------------------------------------------------------------------- */
 
 void xl_glue_make(struct xl *x);
 
-/* --- gen.c -------------------------------------------------------------------- */
+/* --- gen.c
+ * -------------------------------------------------------------------- */
 
 /* Modes that the translator handles; others are interpreted. */
 static inline bool xl_mode_ok(uint32_t mode)
@@ -389,8 +398,8 @@ static inline bool xl_breakpoint_at(const struct x86_cpu *cpu, uint64_t linear)
 	return false;
 }
 /* The mode bits that translated code depends on. */
-#define XL_MODE_KEY                                                            \
-	(X86_MODE_CODE | X86_MODE_USER | X86_MODE_AC | X86_MODE_SSE |          \
+#define XL_MODE_KEY                                                   \
+	(X86_MODE_CODE | X86_MODE_USER | X86_MODE_AC | X86_MODE_SSE | \
 	 X86_MODE_AVX | X86_MODE_X87)
 /* A translation that checks each access by itself. */
 #define XL_MODE_SINGLE 0x80000000u
@@ -412,14 +421,16 @@ void gen_entries(struct xl_gen *g);
 /* Links what a new block jumps to, where that is on its page and exists. */
 void gen_link_now(struct xl *x, struct xl_block *b);
 
-/* --- hot.c ------------------------------------------------------------------ */
+/* --- hot.c ------------------------------------------------------------------
+ */
 
 /* Translated code was interrupted as it came to b; may drop it. */
 void xl_hot_tick(struct xl *x, struct xl_block *b);
 /* Is the block at linear to be made with more care? */
 bool xl_is_hot(const struct xl *x, uint64_t linear);
 
-/* --- clone.c ------------------------------------------------------------------ */
+/* --- clone.c
+ * ------------------------------------------------------------------ */
 
 /*
  * The block at page->linear + offset, copied from one that was made of the
@@ -476,14 +487,16 @@ void gen_poll(struct xl_gen *g, uint64_t rip);
 /* Calls a helper; clobbers what that does. */
 void gen_glue_call(struct xl_gen *g, const uint8_t *target);
 
-/* --- gen_view.c -------------------------------------------------------------- */
+/* --- gen_view.c --------------------------------------------------------------
+ */
 
 /* gen_check(); chases: what is read may be viewed, and its address is late. */
 struct xl_slow *gen_check_late(struct xl_gen *g, unsigned ea, unsigned size,
 			       bool write, bool chases);
 void gen_slow_view(struct xl_gen *g, const struct xl_slow *s);
 
-/* --- gen_plain.c: for hosts without BMI2 ----------------------------------- */
+/* --- gen_plain.c: for hosts without BMI2 -----------------------------------
+ */
 
 /*
  * Flags put aside in a scratch register (which is then not to be changed), and

@@ -43,24 +43,24 @@
 #define X86_CR0_PG 0x80000000ull
 
 /* CR4 */
-#define X86_CR4_VME	   0x000001ull
-#define X86_CR4_PVI	   0x000002ull
-#define X86_CR4_TSD	   0x000004ull
-#define X86_CR4_DE	   0x000008ull
-#define X86_CR4_PSE	   0x000010ull
-#define X86_CR4_PAE	   0x000020ull
-#define X86_CR4_MCE	   0x000040ull
-#define X86_CR4_PGE	   0x000080ull
-#define X86_CR4_PCE	   0x000100ull
-#define X86_CR4_OSFXSR	   0x000200ull
+#define X86_CR4_VME        0x000001ull
+#define X86_CR4_PVI        0x000002ull
+#define X86_CR4_TSD        0x000004ull
+#define X86_CR4_DE         0x000008ull
+#define X86_CR4_PSE        0x000010ull
+#define X86_CR4_PAE        0x000020ull
+#define X86_CR4_MCE        0x000040ull
+#define X86_CR4_PGE        0x000080ull
+#define X86_CR4_PCE        0x000100ull
+#define X86_CR4_OSFXSR     0x000200ull
 #define X86_CR4_OSXMMEXCPT 0x000400ull
-#define X86_CR4_UMIP	   0x000800ull
-#define X86_CR4_LA57	   0x001000ull
+#define X86_CR4_UMIP       0x000800ull
+#define X86_CR4_LA57       0x001000ull
 #define X86_CR4_FSGSBASE   0x010000ull
-#define X86_CR4_PCIDE	   0x020000ull
-#define X86_CR4_OSXSAVE	   0x040000ull
-#define X86_CR4_SMEP	   0x100000ull
-#define X86_CR4_SMAP	   0x200000ull
+#define X86_CR4_PCIDE      0x020000ull
+#define X86_CR4_OSXSAVE    0x040000ull
+#define X86_CR4_SMEP       0x100000ull
+#define X86_CR4_SMAP       0x200000ull
 
 /* EFER */
 #define X86_EFER_SCE 0x001ull
@@ -74,26 +74,26 @@
 #define X86_XCR0_AVX 4ull
 
 /* Segment attributes (struct x86_seg.attr) */
-#define X86_SEG_TYPE	 0x000f
-#define X86_SEG_S	 0x0010
-#define X86_SEG_DPL	 0x0060
+#define X86_SEG_TYPE      0x000f
+#define X86_SEG_S         0x0010
+#define X86_SEG_DPL       0x0060
 #define X86_SEG_DPL_SHIFT 5
-#define X86_SEG_P	 0x0080
-#define X86_SEG_AVL	 0x1000
-#define X86_SEG_L	 0x2000
-#define X86_SEG_DB	 0x4000
-#define X86_SEG_G	 0x8000
-#define X86_SEG_UNUSABLE 0x10000
+#define X86_SEG_P         0x0080
+#define X86_SEG_AVL       0x1000
+#define X86_SEG_L         0x2000
+#define X86_SEG_DB        0x4000
+#define X86_SEG_G         0x8000
+#define X86_SEG_UNUSABLE  0x10000
 
 /* Page table entries */
-#define X86_PTE_P   0x001ull
-#define X86_PTE_W   0x002ull
-#define X86_PTE_U   0x004ull
-#define X86_PTE_A   0x020ull
-#define X86_PTE_D   0x040ull
-#define X86_PTE_PS  0x080ull
-#define X86_PTE_G   0x100ull
-#define X86_PTE_NX  0x8000000000000000ull
+#define X86_PTE_P  0x001ull
+#define X86_PTE_W  0x002ull
+#define X86_PTE_U  0x004ull
+#define X86_PTE_A  0x020ull
+#define X86_PTE_D  0x040ull
+#define X86_PTE_PS 0x080ull
+#define X86_PTE_G  0x100ull
+#define X86_PTE_NX 0x8000000000000000ull
 
 /* Page fault error code */
 #define X86_PF_P 0x01
@@ -104,11 +104,24 @@
 
 /* Exception vectors */
 enum x86_vector {
-	X86_VEC_DE = 0, X86_VEC_DB = 1, X86_VEC_NMI = 2, X86_VEC_BP = 3,
-	X86_VEC_OF = 4, X86_VEC_BR = 5, X86_VEC_UD = 6, X86_VEC_NM = 7,
-	X86_VEC_DF = 8, X86_VEC_TS = 10, X86_VEC_NP = 11, X86_VEC_SS = 12,
-	X86_VEC_GP = 13, X86_VEC_PF = 14, X86_VEC_MF = 16, X86_VEC_AC = 17,
-	X86_VEC_MC = 18, X86_VEC_XM = 19,
+	X86_VEC_DE = 0,
+	X86_VEC_DB = 1,
+	X86_VEC_NMI = 2,
+	X86_VEC_BP = 3,
+	X86_VEC_OF = 4,
+	X86_VEC_BR = 5,
+	X86_VEC_UD = 6,
+	X86_VEC_NM = 7,
+	X86_VEC_DF = 8,
+	X86_VEC_TS = 10,
+	X86_VEC_NP = 11,
+	X86_VEC_SS = 12,
+	X86_VEC_GP = 13,
+	X86_VEC_PF = 14,
+	X86_VEC_MF = 16,
+	X86_VEC_AC = 17,
+	X86_VEC_MC = 18,
+	X86_VEC_XM = 19,
 };
 
 /* DR6, DR7 */

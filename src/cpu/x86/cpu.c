@@ -37,9 +37,9 @@ static size_t cpu_bytes(void)
 struct x86_cpu *x86_cpu_new(struct x86_machine *xm, unsigned index,
 			    struct err *err)
 {
-	struct x86_cpu *cpu = mmap(NULL, cpu_bytes(), PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-				   0);
+	struct x86_cpu *cpu =
+		mmap(NULL, cpu_bytes(), PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (cpu == MAP_FAILED) {
 		err_set(err, ENOMEM, "no memory for virtual processor %u",

@@ -33,12 +33,33 @@ struct x86_insn;
 struct x86_machine;
 
 enum x86_gpr {
-	X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI,
-	X86_R8, X86_R9, X86_R10, X86_R11, X86_R12, X86_R13, X86_R14, X86_R15,
+	X86_RAX,
+	X86_RCX,
+	X86_RDX,
+	X86_RBX,
+	X86_RSP,
+	X86_RBP,
+	X86_RSI,
+	X86_RDI,
+	X86_R8,
+	X86_R9,
+	X86_R10,
+	X86_R11,
+	X86_R12,
+	X86_R13,
+	X86_R14,
+	X86_R15,
 };
 
 enum x86_sreg {
-	X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS, X86_LDTR, X86_TR,
+	X86_ES,
+	X86_CS,
+	X86_SS,
+	X86_DS,
+	X86_FS,
+	X86_GS,
+	X86_LDTR,
+	X86_TR,
 	X86_SEG_COUNT,
 };
 
@@ -66,21 +87,21 @@ struct x86_dtr { /* GDTR, IDTR */
 /* An exception or interrupt on its way to the guest. */
 struct x86_event {
 	uint8_t vector;
-	uint8_t type;	   /* enum x86_event_type */
+	uint8_t type; /* enum x86_event_type */
 	bool has_error;
 	uint32_t error;
-	uint64_t cr2;	   /* #PF: linear address */
-	uint64_t dr6;	   /* #DB: bits to set */
+	uint64_t cr2; /* #PF: linear address */
+	uint64_t dr6; /* #DB: bits to set */
 };
 
 enum x86_event_type {
-	X86_EV_INTR,	 /* external interrupt */
+	X86_EV_INTR, /* external interrupt */
 	X86_EV_NMI,
-	X86_EV_FAULT,	 /* exception; rip points at the instruction */
-	X86_EV_TRAP,	 /* exception; rip points behind it (#DB traps) */
-	X86_EV_SOFT,	 /* INT n */
-	X86_EV_SOFT_TRAP,/* INT3, INTO: DPL is checked, not ICEBP */
-	X86_EV_ICEBP,	 /* INT1: DPL is not checked */
+	X86_EV_FAULT,     /* exception; rip points at the instruction */
+	X86_EV_TRAP,      /* exception; rip points behind it (#DB traps) */
+	X86_EV_SOFT,      /* INT n */
+	X86_EV_SOFT_TRAP, /* INT3, INTO: DPL is checked, not ICEBP */
+	X86_EV_ICEBP,     /* INT1: DPL is not checked */
 };
 
 /*
@@ -89,8 +110,8 @@ enum x86_event_type {
  * use it as it lies: legacy area 0..511, header 512..575, YMM_Hi128 at 576.
  * The header's XSTATE_BV here always says "everything present".
  */
-#define X86_XSAVE_SIZE 832
-#define X86_XMM_OFFSET 160
+#define X86_XSAVE_SIZE  832
+#define X86_XMM_OFFSET  160
 #define X86_YMMH_OFFSET 576
 struct x86_xsave {
 	uint8_t b[X86_XSAVE_SIZE];
@@ -111,35 +132,37 @@ struct x86_msrs {
  * What the code at CS:RIP means depends on this word: it is part of the key
  * of every cached block.  Recomputed by x86_mode_changed().
  */
-#define X86_MODE_CODE16	 0x0000 /* bits 0..1: default operand/address size */
-#define X86_MODE_CODE32	 0x0001
-#define X86_MODE_CODE64	 0x0002
-#define X86_MODE_CODE	 0x0003
+#define X86_MODE_CODE16  0x0000 /* bits 0..1: default operand/address size */
+#define X86_MODE_CODE32  0x0001
+#define X86_MODE_CODE64  0x0002
+#define X86_MODE_CODE    0x0003
 #define X86_MODE_STACK32 0x0004 /* SS.B (meaningless in 64-bit code) */
-#define X86_MODE_USER	 0x0008 /* CPL = 3 */
-#define X86_MODE_AC	 0x0010 /* CPL < 3, CR4.SMAP, EFLAGS.AC: see tlb.h */
-#define X86_MODE_FLAT	 0x0020 /* CS DS ES SS: base 0, limit 4G, plain rw/rx */
-#define X86_MODE_REAL	 0x0040 /* CR0.PE = 0 */
-#define X86_MODE_VM86	 0x0080
-#define X86_MODE_X87	 0x0100 /* CR0.EM = CR0.TS = 0 */
-#define X86_MODE_SSE	 0x0200 /* + CR4.OSFXSAVE */
-#define X86_MODE_AVX	 0x0400 /* CR4.OSXSAVE, XCR0 has SSE and AVX, TS = 0 */
-#define X86_MODE_TF	 0x0800 /* EFLAGS.TF, or the debugger steps */
-#define X86_MODE_IOPL	 0x1000 /* CLI/STI allowed: CPL <= IOPL */
-#define X86_MODE_DEBUG	 0x2000 /* DR7 arms a breakpoint: single-step inside
-				 * the engine, see "Debug registers" below */
-#define X86_MODE_ALIGN	 0x4000 /* CPL = 3, CR0.AM, EFLAGS.AC: misaligned data
-				 * is #AC; user pages get no TLB entry */
+#define X86_MODE_USER    0x0008 /* CPL = 3 */
+#define X86_MODE_AC      0x0010 /* CPL < 3, CR4.SMAP, EFLAGS.AC: see tlb.h */
+#define X86_MODE_FLAT    0x0020 /* CS DS ES SS: base 0, limit 4G, plain rw/rx */
+#define X86_MODE_REAL    0x0040 /* CR0.PE = 0 */
+#define X86_MODE_VM86    0x0080
+#define X86_MODE_X87     0x0100 /* CR0.EM = CR0.TS = 0 */
+#define X86_MODE_SSE     0x0200 /* + CR4.OSFXSAVE */
+#define X86_MODE_AVX     0x0400 /* CR4.OSXSAVE, XCR0 has SSE and AVX, TS = 0 */
+#define X86_MODE_TF      0x0800 /* EFLAGS.TF, or the debugger steps */
+#define X86_MODE_IOPL    0x1000 /* CLI/STI allowed: CPL <= IOPL */
+#define X86_MODE_DEBUG                                      \
+	0x2000 /* DR7 arms a breakpoint: single-step inside \
+		* the engine, see "Debug registers" below */
+#define X86_MODE_ALIGN                                        \
+	0x4000 /* CPL = 3, CR0.AM, EFLAGS.AC: misaligned data \
+		* is #AC; user pages get no TLB entry */
 
 /* Bits of x86_cpu.pending: reasons to leave the fast path. Shared. */
-#define X86_PEND_INTR	0x01 /* the local APIC or PIC may have an interrupt */
-#define X86_PEND_NMI	0x02
-#define X86_PEND_INIT	0x04
-#define X86_PEND_SIPI	0x08 /* vector in sipi_vector */
-#define X86_PEND_KICK	0x10 /* return VCPU_EXIT_KICKED */
-#define X86_PEND_SYNC	0x20 /* a code page was marked: see x86/sync.h */
-#define X86_PEND_SMI	0x40 /* never set today */
-#define X86_PEND_UNHALT	0x80 /* KVM_HC_KICK_CPU: HLT ends, whatever IF is */
+#define X86_PEND_INTR   0x01 /* the local APIC or PIC may have an interrupt */
+#define X86_PEND_NMI    0x02
+#define X86_PEND_INIT   0x04
+#define X86_PEND_SIPI   0x08 /* vector in sipi_vector */
+#define X86_PEND_KICK   0x10 /* return VCPU_EXIT_KICKED */
+#define X86_PEND_SYNC   0x20 /* a code page was marked: see x86/sync.h */
+#define X86_PEND_SMI    0x40 /* never set today */
+#define X86_PEND_UNHALT 0x80 /* KVM_HC_KICK_CPU: HLT ends, whatever IF is */
 
 enum x86_activity {
 	X86_ACTIVE,
@@ -150,10 +173,10 @@ enum x86_activity {
 struct x86_cpu {
 	/* --- Hot: what every instruction touches ----------------------- */
 	uint64_t gpr[16];
-	uint64_t rip;	    /* during an instruction: address of the next */
-	uint64_t rflags;    /* complete and current; bit 1 always set */
+	uint64_t rip;        /* during an instruction: address of the next */
+	uint64_t rflags;     /* complete and current; bit 1 always set */
 	atomic_uint pending; /* shared: X86_PEND_* */
-	uint32_t mode;	    /* X86_MODE_* */
+	uint32_t mode;       /* X86_MODE_* */
 	uint64_t insn_count;
 	const struct x86_insn *insn; /* being executed; NULL between */
 	struct x86_seg seg[X86_SEG_COUNT];
@@ -161,35 +184,35 @@ struct x86_cpu {
 	uint8_t int_shadow; /* 1: STI, 2: MOV SS just executed; cleared after
 			     * the next instruction */
 	bool nmi_blocked;
-	uint8_t activity;   /* enum x86_activity */
+	uint8_t activity; /* enum x86_activity */
 
 	/* --- Control ---------------------------------------------------- */
 	uint64_t cr0, cr2, cr3, cr4;
 	uint64_t xcr0;
-	uint64_t dr[8];	    /* dr[4], dr[5] unused */
+	uint64_t dr[8]; /* dr[4], dr[5] unused */
 	struct x86_dtr gdtr, idtr;
 	struct x86_msrs msr;
-	bool intr_masked;     /* X86_PEND_INTR was cleared because IF = 0 */
+	bool intr_masked;    /* X86_PEND_INTR was cleared because IF = 0 */
 	uint64_t tsc_offset; /* guest TSC = scaled host TSC + this: x86_tsc() */
-	uint64_t pdpte[4];  /* PAE: loaded with CR3 */
+	uint64_t pdpte[4];   /* PAE: loaded with CR3 */
 
 	/* --- Faults ------------------------------------------------------ */
-	struct x86_event fault; /* valid after fault_jmp was taken */
+	struct x86_event fault;         /* valid after fault_jmp was taken */
 	struct x86_event pending_event; /* being delivered when saved */
 	bool has_pending_event;
-	jmp_buf fault_jmp;  /* set by the engine; taken by x86_raise() */
+	jmp_buf fault_jmp; /* set by the engine; taken by x86_raise() */
 
 	/* --- Surroundings; set once by x86_cpu_new() ---------------------- */
-	unsigned index;	    /* also the initial APIC id */
+	unsigned index; /* also the initial APIC id */
 	struct x86_machine *xm;
 	struct mem *mem;
 	struct lapic *lapic;
-	void *engine;	    /* the engine's own per-vCPU data */
+	void *engine;            /* the engine's own per-vCPU data */
 	atomic_uint sipi_vector; /* shared */
-	atomic_int wait_word;	 /* shared: futex for halted vCPUs (run.c) */
-	atomic_bool running;	 /* shared: inside run(), see sync.h */
-	pthread_t thread;	 /* while running */
-	atomic_uint sync_seen;	 /* shared: xm->sync_count answered so far */
+	atomic_int wait_word;    /* shared: futex for halted vCPUs (run.c) */
+	atomic_bool running;     /* shared: inside run(), see sync.h */
+	pthread_t thread;        /* while running */
+	atomic_uint sync_seen;   /* shared: xm->sync_count answered so far */
 	/*
 	 * Data and I/O breakpoints (DR0-3) that the current instruction hit:
 	 * bits for DR6.  The engine raises the #DB trap after the instruction.
@@ -226,10 +249,10 @@ struct x86_machine {
 	struct loop *loop;
 	struct vclock *clock;
 	const struct engine_ops *engine_ops;
-	void *engine;		/* the engine's own per-guest data */
+	void *engine; /* the engine's own per-guest data */
 	unsigned cpu_count;
-	struct x86_cpu **cpus;	/* cpu_count, in APIC id order */
-	uint32_t tsc_khz;	/* the guest's */
+	struct x86_cpu **cpus; /* cpu_count, in APIC id order */
+	uint32_t tsc_khz;      /* the guest's */
 	/*
 	 * A guest from a host whose TSC runs at another rate: guest TSC =
 	 * (host TSC * tsc_ratio >> tsc_shift) + offset.  ratio 0: the host's
@@ -238,7 +261,7 @@ struct x86_machine {
 	uint64_t tsc_ratio;
 	unsigned tsc_shift;
 	struct x86_model model; /* the flags that CPUID shows ... */
-	bool has_model;		/* ... or, without, the host's own */
+	bool has_model;         /* ... or, without, the host's own */
 	/*
 	 * Physical address bits that CPUID tells of, if not 0: fewer than
 	 * there are, for firmware that builds page tables for all of them.
@@ -252,9 +275,9 @@ struct x86_machine {
 	/* kvmclock.c: one base for all vCPUs, so that their clocks agree. */
 	struct {
 		atomic_flag lock;
-		bool valid;	/* guarded by lock, as the rest */
-		uint64_t tsc;	/* host TSC, scaled ... */
-		uint64_t ns;	/* ... and guest time at that moment */
+		bool valid;   /* guarded by lock, as the rest */
+		uint64_t tsc; /* host TSC, scaled ... */
+		uint64_t ns;  /* ... and guest time at that moment */
 	} kvmclock;
 	/* The 8259 pair: is INTR raised, and the INTA cycle (ExtINT). */
 	bool (*pic_pending)(void *opaque);
@@ -276,8 +299,8 @@ struct x86_machine {
 	atomic_bool code_shared;
 	/* sync.c: who caches code of which RAM page.  Guarded by code_lock. */
 	atomic_flag code_lock;
-	uint16_t *code_holders;	/* how many, a page; NULL: not counted */
-	uint8_t *code_held;	/* bits by page, one bitmap a holder */
+	uint16_t *code_holders; /* how many, a page; NULL: not counted */
+	uint8_t *code_held;     /* bits by page, one bitmap a holder */
 	/* sync.c: code pages marked so far; the last ones by number. */
 	atomic_flag sync_lock;
 	atomic_uint sync_count;
@@ -384,9 +407,8 @@ _Noreturn void x86_raise_error(struct x86_cpu *cpu, uint8_t vector,
 _Noreturn void x86_raise_pf(struct x86_cpu *cpu, uint64_t linear,
 			    uint32_t error);
 _Noreturn void x86_raise_db(struct x86_cpu *cpu, uint64_t dr6, bool trap);
-_Noreturn void x86_raise_event(struct x86_cpu *cpu,
-			       const struct x86_event *ev);
-#define x86_ud(cpu)	 x86_raise(cpu, X86_VEC_UD)
+_Noreturn void x86_raise_event(struct x86_cpu *cpu, const struct x86_event *ev);
+#define x86_ud(cpu)      x86_raise(cpu, X86_VEC_UD)
 #define x86_gp(cpu, err) x86_raise_error(cpu, X86_VEC_GP, err)
 
 /*
@@ -402,7 +424,8 @@ uint64_t x86_code_breakpoint(const struct x86_cpu *cpu, uint64_t linear);
 /* Notes in db_pending, if CR4.DE is set. */
 void x86_io_breakpoint(struct x86_cpu *cpu, uint16_t port, unsigned size);
 
-/* --- event.c: delivery ------------------------------------------------------ */
+/* --- event.c: delivery ------------------------------------------------------
+ */
 
 /*
  * Delivers an exception or interrupt through the IDT (real, protected, VM86,
@@ -422,7 +445,7 @@ bool x86_deliver(struct x86_cpu *cpu, const struct x86_event *ev);
  */
 enum x86_pending_result {
 	X86_PEND_CONTINUE, /* go on executing (perhaps elsewhere) */
-	X86_PEND_LEAVE,	   /* return VCPU_EXIT_KICKED */
+	X86_PEND_LEAVE,    /* return VCPU_EXIT_KICKED */
 	X86_PEND_SHUTDOWN, /* delivery ended in a triple fault */
 };
 enum x86_pending_result x86_take_pending(struct x86_cpu *cpu);

@@ -81,7 +81,7 @@ void lapic_deliver_msi(struct x86_machine *xm, uint64_t addr, uint32_t data);
  * hold.  ID, version, PPR and TMCCT are 0.  No padding: may be compared.
  */
 struct lapic_regs {
-	uint64_t base;	/* IA32_APIC_BASE */
+	uint64_t base;  /* IA32_APIC_BASE */
 	uint64_t start; /* one-shot, periodic: guest ns of the last start */
 	uint64_t running;
 	uint32_t reg[64];

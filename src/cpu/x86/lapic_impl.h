@@ -97,7 +97,7 @@ struct lapic {
 	_Atomic uint32_t esr_latch; /* errors since the last write of ESR */
 	uint32_t esr;               /* what reading ESR gives */
 	uint64_t icr;
-	bool outside; /* lapic.h: lapic_set_outside() */
+	bool outside;       /* lapic.h: lapic_set_outside() */
 	atomic_bool extint; /* an ExtINT message waits for its INTA cycle */
 	struct lapic_timer timer;
 	void (*eoi_fn)(void *opaque, uint8_t vector);

@@ -24,9 +24,9 @@ void x86_store_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size,
 static inline unsigned x86_tlb_kind(const struct x86_cpu *cpu)
 {
 	/* USER -> 0, kernel -> 2, kernel with AC -> 4 */
-	return cpu->mode & X86_MODE_USER ? X86_TLB_USER_READ :
-	       cpu->mode & X86_MODE_AC	 ? X86_TLB_KERNEL_AC_READ :
-					   X86_TLB_KERNEL_READ;
+	return cpu->mode & X86_MODE_USER ? X86_TLB_USER_READ
+	       : cpu->mode & X86_MODE_AC ? X86_TLB_KERNEL_AC_READ
+					 : X86_TLB_KERNEL_READ;
 }
 
 /* Host address of [linear, linear+size) if the TLB has it, else NULL. */
@@ -41,27 +41,27 @@ static inline void *x86_tlb_lookup(struct x86_cpu *cpu, uint64_t linear,
 	return (void *)(uintptr_t)(linear + cpu->tlb.addend[kind][i]);
 }
 
-#define X86_MMU_ACCESSORS(bits)                                                \
-	static inline uint##bits##_t x86_load##bits(struct x86_cpu *cpu,       \
-						    uint64_t linear)           \
-	{                                                                      \
-		uint##bits##_t v;                                              \
-		void *p = x86_tlb_lookup(cpu, linear, bits / 8,                \
-					 x86_tlb_kind(cpu));                   \
-		if (!p)                                                        \
-			return x86_load_slow(cpu, linear, bits / 8);           \
-		__builtin_memcpy(&v, p, sizeof(v));                            \
-		return v;                                                      \
-	}                                                                      \
-	static inline void x86_store##bits(                                    \
-		struct x86_cpu *cpu, uint64_t linear, uint##bits##_t v)        \
-	{                                                                      \
-		void *p = x86_tlb_lookup(cpu, linear, bits / 8,                \
-					 x86_tlb_kind(cpu) | 1);               \
-		if (!p)                                                        \
-			x86_store_slow(cpu, linear, bits / 8, v);              \
-		else                                                           \
-			__builtin_memcpy(p, &v, sizeof(v));                    \
+#define X86_MMU_ACCESSORS(bits)                                               \
+	static inline uint##bits##_t x86_load##bits(struct x86_cpu *cpu,      \
+						    uint64_t linear)          \
+	{                                                                     \
+		uint##bits##_t v;                                             \
+		void *p = x86_tlb_lookup(cpu, linear, bits / 8,               \
+					 x86_tlb_kind(cpu));                  \
+		if (!p)                                                       \
+			return x86_load_slow(cpu, linear, bits / 8);          \
+		__builtin_memcpy(&v, p, sizeof(v));                           \
+		return v;                                                     \
+	}                                                                     \
+	static inline void x86_store##bits(struct x86_cpu *cpu,               \
+					   uint64_t linear, uint##bits##_t v) \
+	{                                                                     \
+		void *p = x86_tlb_lookup(cpu, linear, bits / 8,               \
+					 x86_tlb_kind(cpu) | 1);              \
+		if (!p)                                                       \
+			x86_store_slow(cpu, linear, bits / 8, v);             \
+		else                                                          \
+			__builtin_memcpy(p, &v, sizeof(v));                   \
 	}
 X86_MMU_ACCESSORS(8)
 X86_MMU_ACCESSORS(16)
@@ -87,8 +87,7 @@ void x86_store_sys(struct x86_cpu *cpu, uint64_t linear, unsigned size,
  * (permission and presence, A/D bits set as the access would), touches no
  * data.  len up to 4096.
  */
-void x86_probe(struct x86_cpu *cpu, uint64_t linear, unsigned len,
-	       bool write);
+void x86_probe(struct x86_cpu *cpu, uint64_t linear, unsigned len, bool write);
 
 /*
  * Read-modify-write of 1, 2, 4, 8 or 16 bytes.  x86_rmw_begin() returns a
@@ -152,8 +151,8 @@ void x86_code_map_flush(struct x86_cpu *cpu);
 
 /* Once, before the first access: every slot empty. */
 void x86_tlb_init(struct x86_cpu *cpu);
-void x86_tlb_flush_all(struct x86_cpu *cpu);	   /* globals too */
-void x86_tlb_flush_nonglobal(struct x86_cpu *cpu); /* MOV CR3 */
+void x86_tlb_flush_all(struct x86_cpu *cpu);                   /* globals too */
+void x86_tlb_flush_nonglobal(struct x86_cpu *cpu);             /* MOV CR3 */
 void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear); /* INVLPG */
 /* All writable entries of a RAM page (host address range) go. */
 void x86_tlb_drop_writable(struct x86_cpu *cpu, uint64_t gpa_page);

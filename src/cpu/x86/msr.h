@@ -26,7 +26,8 @@ void x86_write_xcr0(struct x86_cpu *cpu, uint64_t value);
 void x86_write_dr(struct x86_cpu *cpu, unsigned n, uint64_t value);
 uint64_t x86_read_dr(struct x86_cpu *cpu, unsigned n);
 
-/* kvmclock.c: MSRs 4b564d00..; page contents (struct pvclock_vcpu_time_info). */
+/* kvmclock.c: MSRs 4b564d00..; page contents (struct pvclock_vcpu_time_info).
+ */
 bool x86_kvmclock_wrmsr(struct x86_cpu *cpu, uint32_t index, uint64_t value);
 /* Guest time was set or the guest resumed: write the page anew. */
 void x86_kvmclock_refresh(struct x86_cpu *cpu);

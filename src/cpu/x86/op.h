@@ -54,7 +54,7 @@ enum x86_op {
 #define X(name) X86_##name,
 	X86_OPS(X)
 #undef X
-	X86_OP_COUNT
+		X86_OP_COUNT
 };
 
 #endif

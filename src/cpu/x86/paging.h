@@ -9,17 +9,17 @@
 
 struct page_access {
 	bool write, fetch;
-	bool user;   /* with CPL 3's rights */
-	bool ac;     /* supervisor may touch user pages though SMAP is set */
-	bool debug;  /* set no accessed and dirty bits, check no permission */
+	bool user;  /* with CPL 3's rights */
+	bool ac;    /* supervisor may touch user pages though SMAP is set */
+	bool debug; /* set no accessed and dirty bits, check no permission */
 };
 
 struct page_result {
-	uint64_t gpa;	  /* of the byte asked for */
-	bool writable;	  /* a write would be allowed, and D is set */
+	uint64_t gpa;  /* of the byte asked for */
+	bool writable; /* a write would be allowed, and D is set */
 	bool global;
-	uint8_t shift;	  /* 12, 21, 22 or 30: size of the page */
-	uint32_t error;	  /* when it failed: the #PF error code */
+	uint8_t shift;  /* 12, 21, 22 or 30: size of the page */
+	uint32_t error; /* when it failed: the #PF error code */
 };
 
 /*

@@ -40,8 +40,12 @@ void x86_call_far(struct x86_cpu *cpu, uint16_t sel, uint64_t off,
 void x86_ret_far(struct x86_cpu *cpu, unsigned opsize, unsigned pop_bytes);
 void x86_iret(struct x86_cpu *cpu, unsigned opsize);
 
-enum x86_task_source { X86_TASK_JMP, X86_TASK_CALL, X86_TASK_IRET,
-		       X86_TASK_INT };
+enum x86_task_source {
+	X86_TASK_JMP,
+	X86_TASK_CALL,
+	X86_TASK_IRET,
+	X86_TASK_INT
+};
 /* SDM 3A 7.3. has_error: pushed on the new task's stack. */
 void x86_task_switch(struct x86_cpu *cpu, uint16_t tss_sel,
 		     enum x86_task_source source, bool has_error,

@@ -3,8 +3,8 @@
  * the host.
  *
  * Source: VIRTIO 1.2, 5.5.  Queues: inflate, deflate, statistics, free page
- * hints, free page reporting.  The driver may take pages back when its guest runs out of
- * memory (DEFLATE_ON_OOM).
+ * hints, free page reporting.  The driver may take pages back when its guest
+ * runs out of memory (DEFLATE_ON_OOM).
  *
  * Threads: the functions here from any but a vCPU's.
  */

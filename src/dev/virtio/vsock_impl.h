@@ -112,11 +112,11 @@ struct vsock {
 	pthread_mutex_t lock; /* guards: */
 	bool running;         /* from DRIVER_OK to reset */
 	bool drained;
-	bool event;      /* TRANSPORT_RESET is to be sent */
+	bool event; /* TRANSPORT_RESET is to be sent */
 	/* Until then the driver may reset what is new; 0: it has done so. */
 	uint64_t unsettled_until;
 	unsigned events_left; /* buffers for events when it was sent */
-	bool acceptable; /* somebody may be waiting at the listener */
+	bool acceptable;      /* somebody may be waiting at the listener */
 	uint32_t next_port, next_serial;
 	unsigned count;
 	struct vsock_conn *conn[VSOCK_CONNS_MAX];

@@ -34,11 +34,11 @@ struct e820_entry {
 struct boot_params {
 	struct mem *mem;
 	struct boot_blob kernel;
-	struct boot_blob initrd;   /* size 0: none */
-	const char *append;	   /* never NULL */
+	struct boot_blob initrd; /* size 0: none */
+	const char *append;      /* never NULL */
 	const struct e820_entry *e820;
 	unsigned e820_count;
-	uint64_t rsdp;		   /* gpa of the ACPI root pointer */
+	uint64_t rsdp; /* gpa of the ACPI root pointer */
 	/* RAM the loader may use: [0x10000, low_end), except the ACPI area. */
 	uint64_t low_end;
 	bool text; /* a display is there, in text mode 3 */
@@ -77,8 +77,7 @@ int boot_load_multiboot(const struct boot_params *p, struct boot_entry *e,
  * Unpacks a kernel payload by its magic (gzip, xz, lzma, zstd, lz4 legacy,
  * bzip2); *out is malloc'd, at most max bytes (-EFBIG).
  */
-int boot_unpack(const uint8_t *in, uint64_t in_len, uint64_t max,
-		uint8_t **out, uint64_t *out_len, const char **format,
-		struct err *err);
+int boot_unpack(const uint8_t *in, uint64_t in_len, uint64_t max, uint8_t **out,
+		uint64_t *out_len, const char **format, struct err *err);
 
 #endif

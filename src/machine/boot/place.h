@@ -17,15 +17,15 @@
 
 #include "machine/boot/boot.h"
 
-#define PLACE_GDT	  0x10000ull
-#define PLACE_ZERO_PAGE	  0x11000ull
-#define PLACE_PML4	  0x12000ull
-#define PLACE_INFO	  0x18000ull
-#define PLACE_MODLIST	  0x19000ull
-#define PLACE_MEMMAP	  0x1a000ull
-#define PLACE_CMDLINE	  0x20000ull
+#define PLACE_GDT         0x10000ull
+#define PLACE_ZERO_PAGE   0x11000ull
+#define PLACE_PML4        0x12000ull
+#define PLACE_INFO        0x18000ull
+#define PLACE_MODLIST     0x19000ull
+#define PLACE_MEMMAP      0x1a000ull
+#define PLACE_CMDLINE     0x20000ull
 #define PLACE_CMDLINE_MAX 0xffffull /* characters, without the NUL */
-#define PLACE_STACK	  0x40000ull
+#define PLACE_STACK       0x40000ull
 #define PLACE_KERNEL_MIN  0x100000ull
 
 /* Selectors of the GDT, as the Linux boot protocol names them. */
@@ -41,8 +41,8 @@ int place_cmdline(const struct boot_params *p, uint64_t max, struct err *err);
  * Writes the initrd page-aligned, as high as possible in [floor, ceiling)
  * (and below low_end), or at floor if `low`; *at is 0 without an initrd.
  */
-int place_initrd(const struct boot_params *p, uint64_t floor,
-		 uint64_t ceiling, bool low, uint64_t *at, struct err *err);
+int place_initrd(const struct boot_params *p, uint64_t floor, uint64_t ceiling,
+		 bool low, uint64_t *at, struct err *err);
 /* Writes a GDT with flat segments and points the entry at it. */
 int place_gdt(const struct boot_params *p, struct boot_entry *e, bool code64,
 	      struct err *err);
