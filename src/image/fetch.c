@@ -145,6 +145,7 @@ static int fetch_get(struct fetch_get *g, struct err *err)
 			       "--location",
 			       "--silent",
 			       "--show-error",
+			       "--no-buffer", /* else a kill loses its end */
 			       "--proto",
 			       "=http,https",
 			       "--retry",
