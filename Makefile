@@ -107,11 +107,10 @@ soak: all
 	@bash tests/soak.sh
 
 # 1,000 rounds of random writes and crashes for each disk format.
-ROUNDS = 1000
 crash: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) tests/crash
 	@for f in raw qcow2 vmdk; do \
-		$(BUILD)/tests/crash --format $$f --rounds $(ROUNDS) || exit 1; \
+		$(BUILD)/tests/crash --format $$f --rounds $(or $(ROUNDS),1000) || exit 1; \
 	done
 
 install: all
