@@ -298,6 +298,24 @@ static void the_local_apic_goes_in_and_out(void **state)
 	end(vm, t);
 }
 
+/* A restored device interrupts before the vCPU has run. */
+static void a_message_before_the_first_run_waits(void **state)
+{
+	struct vm *vm = make(count_code, sizeof(count_code));
+	struct x86_cpu *cpu = vm->xm.cpus[0];
+	struct lapic_regs r;
+
+	lapic_get_regs(cpu->lapic, &r);
+	r.reg[0x0f] = 0x1ff; /* SVR: enabled, vector ff */
+	lapic_set_regs(cpu->lapic, &r);
+	kvm_engine.adopt(cpu);
+	lapic_deliver_msi(&vm->xm, 0xfee00000, 0x50);
+	kvm_engine.refresh(cpu);
+	lapic_get_regs(cpu->lapic, &r);
+	assert_int_equal(r.reg[0x22], 0x00010000);
+	vm_free(vm);
+}
+
 /* All that the process says meanwhile; free it. */
 static char *said_by(struct vm *vm, uint32_t reason, struct err *err)
 {
@@ -418,6 +436,7 @@ int main(void)
 		cmocka_unit_test(kept_writes_come_in_order),
 		cmocka_unit_test(memory_changes_under_the_guest),
 		cmocka_unit_test(the_local_apic_goes_in_and_out),
+		cmocka_unit_test(a_message_before_the_first_run_waits),
 		cmocka_unit_test(an_unknown_exit_tells_the_vcpus_state),
 		cmocka_unit_test(a_window_that_nobody_needs_is_closed),
 		cmocka_unit_test(the_tscs_factor_is_the_kernels),

@@ -109,6 +109,11 @@ struct engine_ops {
 	/* The vCPU stands: notes in *cpu what has arrived since it stopped. */
 	void (*refresh)(struct x86_cpu *cpu);
 	/*
+	 * *cpu was restored: messages for its local APIC may come from now
+	 * on, before run() does.  The restorer's thread.
+	 */
+	void (*adopt)(struct x86_cpu *cpu);
+	/*
 	 * The engine keeps the local APICs.  Any thread: a message as
 	 * lapic_deliver_msi() has it; the 8259's output rose; what the I/O
 	 * APIC's pins send, of which EOIs are wanted back (lapic.h, EOI hook).

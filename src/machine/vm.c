@@ -368,6 +368,15 @@ static void vm_refresh_cpus(struct vm *vm)
 		ops->refresh(vm->xm.cpus[i]);
 }
 
+/* Before the devices: restored, they may interrupt at once. */
+static void vm_adopt_cpus(struct vm *vm)
+{
+	const struct engine_ops *ops = vm->xm.engine_ops;
+
+	for (unsigned i = 0; ops->adopt && i < vm->xm.cpu_count; i++)
+		ops->adopt(vm->xm.cpus[i]);
+}
+
 void vm_walk(struct vm *vm, struct walk *w)
 {
 	vm_refresh_cpus(vm);
@@ -377,6 +386,8 @@ void vm_walk(struct vm *vm, struct walk *w)
 		x86_walk(vm->xm.cpus[i], w);
 		lapic_walk(vm->xm.cpus[i]->lapic, w);
 	}
+	if (walk_restoring(w))
+		vm_adopt_cpus(vm);
 	pc_walk(vm, w);
 	if (!walk_restoring(w))
 		return;

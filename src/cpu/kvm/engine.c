@@ -318,6 +318,12 @@ static void engine_refresh(struct x86_cpu *cpu)
 	state_refresh(cpu, NULL);
 }
 
+/* What it refuses, it refuses again when the vCPU is to run. */
+static void engine_adopt(struct x86_cpu *cpu)
+{
+	state_give(cpu, NULL);
+}
+
 static void engine_stats(struct x86_cpu *cpu, struct engine_stats *out)
 {
 	struct kvm_vcpu *v = cpu->engine;
@@ -343,6 +349,7 @@ const struct engine_ops kvm_engine = {
 	.sparse_cpu = true,
 	.kick = engine_kick,
 	.refresh = engine_refresh,
+	.adopt = engine_adopt,
 	.send_msi = engine_send_msi,
 	.extint = engine_extint,
 	.set_routes = engine_set_routes,

@@ -94,6 +94,8 @@ static inline struct kvm_guest *kvm_guest(const struct x86_machine *xm)
  * to *cpu by state_pull(): *shutdown says that this was one fault too many.
  */
 int state_push(struct x86_cpu *cpu, struct err *err);
+/* The same, but for its timer: the vCPU is not to run yet.  Any thread. */
+int state_give(struct x86_cpu *cpu, struct err *err);
 int state_pull(struct x86_cpu *cpu, bool *shutdown, struct err *err);
 /* cpu->tsc_offset changed while run() is inside. */
 int state_tsc_moved(struct x86_cpu *cpu);

@@ -526,7 +526,7 @@ int state_tsc_moved(struct x86_cpu *cpu)
 	return rc;
 }
 
-int state_push(struct x86_cpu *cpu, struct err *err)
+int state_give(struct x86_cpu *cpu, struct err *err)
 {
 	struct kvm_vcpu *v = cpu->engine;
 	int rc = v->have_known ? 0 : setup_cpuid(cpu, err);
@@ -539,6 +539,15 @@ int state_push(struct x86_cpu *cpu, struct err *err)
 			return state_fail(cpu, "set", &state_parts[i], rc, err);
 	}
 	v->have_known = true;
+	return 0;
+}
+
+int state_push(struct x86_cpu *cpu, struct err *err)
+{
+	int rc = state_give(cpu, err);
+
+	if (rc)
+		return rc;
 	atomic_fetch_and(&cpu->pending, ~X86_PEND_NMI);
 	state_start_deadline(cpu);
 	return 0;
