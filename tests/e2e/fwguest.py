@@ -3,6 +3,7 @@
 Environment: as lib.sh.
 """
 import os
+import re
 import select
 import signal
 import subprocess
@@ -12,6 +13,8 @@ HOSTEL = os.environ["HOSTEL"]
 ENGINE = os.environ.get("ENGINE", "auto")
 LIMIT = float(os.environ.get("LIMIT", "120"))
 SKIP = 77
+# SeaBIOS sets the cursor now and then, also within a word.
+CURSOR = re.compile(rb"\x1b\[\d*;\d*H")
 
 failures = []
 
@@ -44,7 +47,7 @@ class Guest:
             if not more:
                 ok("%r came, not %r" % (self.seen[-400:], text), False)
                 return False
-            self.seen += more
+            self.seen = CURSOR.sub(b"", self.seen + more)
         self.seen = self.seen[self.seen.index(text) + len(text):]
         return True
 

@@ -39,6 +39,7 @@ nest_load_kvm()
 		insmod "modules/$m.ko" 2>/dev/null
 	done
 	insmod modules/kvm-amd.ko npt="$NPT" 2>/dev/null
+	chmod 666 /dev/kvm
 	./hold &
 }
 
@@ -325,6 +326,59 @@ nest_io()
 }
 
 # --- Saved state --------------------------------------------------------------
+
+# Within about 60 s; also if the guest has ended.
+nest_until()
+{
+	for i in $(seq 300); do
+		nest_has "$1" && return 0
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.2
+	done
+	nest_has "$1"
+}
+
+# A guest with a disk, in the background; what is typed comes from /tmp/in.
+nest_wake_start()
+{
+	: >"$out"
+	timeout -k 5 120 ./hostel run --engine kvm --name wake --no-reboot \
+		"$@" </tmp/in >"$out" 2>&1 &
+	pid=$!
+	exec 9>/tmp/in
+}
+
+nest_wake_once()
+{
+	rm -f /tmp/in /tmp/state
+	mkfifo /tmp/in
+	nest_wake_start --cpu "$CPU_MODEL" --cpus "$1" --memory 192M \
+		--kernel vmlinuz-amd64 --initrd io.gz \
+		--disk /tmp/d,format=raw,readonly \
+		--append "console=ttyS0 quiet hostel.script=wake"
+	nest_until '^T asleep'
+	sleep 1
+	./hostel save wake /tmp/state 9>&-
+	exec 9>&-
+	wait "$pid"
+	nest_wake_start --restore /tmp/state
+	sleep 1
+	echo awake >&9
+	exec 9>&-
+	wait "$pid"
+	nest_has "^T awake $(nest_sum /tmp/d)"
+}
+
+# Nothing but an interrupt brings a sleeping guest on.
+nest_wake()
+{
+	nest_load_kvm
+	head -c 4194304 /dev/urandom >/tmp/d
+	for cpus in 1 2; do
+		nest_try nest_wake_once "$cpus"
+		nest_say $? "asleep with $cpus vCPUs when saved: it wakes"
+	done
+}
 
 nest_move_run()
 {

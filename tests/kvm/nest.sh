@@ -96,7 +96,7 @@ nest_fill()
 	sh "$top/tools/initramfs.sh" add "$root/hostel/sums.gz" \
 		"$dir/initramfs.cpio.gz" hostel/sums="$root/hostel/sums"
 	sh "$top/tools/initramfs.sh" add "$tmp/io" "$dir/initramfs.cpio.gz" \
-		hostel/io="$here/in/io.sh"
+		hostel/io="$here/in/io.sh" hostel/wake="$here/in/wake.sh"
 	cat "$tmp/io" "$dir/modules-$flavour.cpio.gz" >"$root/hostel/io.gz"
 	echo "$*" >"$root/hostel/parts"
 	printf '%s\n' "NPT=${NPT:-1}" "TRIES=${TRIES:-1}" \
