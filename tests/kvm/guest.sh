@@ -353,23 +353,23 @@ nest_wake_once()
 	rm -f /tmp/in /tmp/state
 	mkfifo /tmp/in
 	nest_wake_start --cpu "$CPU_MODEL" --cpus "$1" --memory 192M \
-		--kernel vmlinuz-amd64 --initrd io.gz \
+		--kernel vmlinuz-amd64 --initrd io.gz --console virtio \
 		--disk /tmp/d,format=raw,readonly \
-		--append "console=ttyS0 quiet hostel.script=wake"
+		--append "console=hvc0 quiet hostel.script=wake"
 	nest_until '^T asleep'
 	sleep 1
 	./hostel save wake /tmp/state 9>&-
 	exec 9>&-
 	wait "$pid"
 	nest_wake_start --restore /tmp/state
-	sleep 1
-	echo awake >&9
+	echo awake >&9 # before it runs
 	exec 9>&-
 	wait "$pid"
 	nest_has "^T awake $(nest_sum /tmp/d)"
 }
 
-# Nothing but an interrupt brings a sleeping guest on.
+# Nothing but an interrupt brings a sleeping guest on, and the first one comes
+# before its processors run again.
 nest_wake()
 {
 	nest_load_kvm
