@@ -2,6 +2,7 @@
 # balloon.sh - a stock kernel gives memory up when it is asked to, takes it
 # back, says what it counts, and returns what it has freed.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/running.sh"
 
 need_kernel amd64
 need_modules amd64
@@ -26,13 +27,8 @@ read -r line
 echo "T large $(free_mib)"
 END
 guest_initrd "$tmp/guest"
-mkfifo "$tmp/in"
-timeout -k 5 "$LIMIT" "$HOSTEL" run --engine "$ENGINE" --name one \
-	--kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \
-	--memory 512M --append "console=ttyS0 quiet hostel.script=test" \
-	<"$tmp/in" >"$out" 2>"$err" &
-pid=$!
-exec 9>"$tmp/in"
+start --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \
+	--memory 512M --append "console=ttyS0 quiet hostel.script=test"
 
 balloon()
 {
@@ -45,15 +41,6 @@ mib()
 {
 	sed -n "s/^ *\"$1\": \([0-9]*\),*\$/\1/p" "$tmp/answer" |
 		awk '{ print int($1 / 1048576) }'
-}
-# Until `COMMAND...`, within about 20 s.
-until_()
-{
-	for try in $(seq 100); do
-		"$@" && return 0
-		sleep 0.2
-	done
-	return 1
 }
 has()
 {
@@ -98,8 +85,7 @@ balloon 0
 ok "nothing, too" is "$status" 125
 balloon lots
 ok "and what is no size" is "$status" 125
-exec 9>&-
-wait "$pid"
+end
 status=$?
 ok "power-off is status 0" is "$status" 0
 finish

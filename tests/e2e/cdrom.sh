@@ -2,61 +2,21 @@
 # cdrom.sh - CDs are put in and taken out while a stock kernel runs; it locks
 # the tray; it is saved with the CD that it has then.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/running.sh"
 
 need_kernel amd64
 need_modules amd64
-cat >"$tmp/guest" <<'END'
-echo "T ready"
-while read -r line; do
-	eval "$line"
-	echo "T done"
-done
-END
-guest_initrd "$tmp/guest"
+shell_initrd
 head -c 4M /dev/urandom >"$tmp/one.iso"
 head -c 2M /dev/urandom >"$tmp/two.iso"
 
-start()
-{
-	rm -f "$tmp/in"
-	: >"$out"
-	mkfifo "$tmp/in"
-	timeout -k 5 "$LIMIT" "$HOSTEL" run --engine "$ENGINE" --name one \
-		"$@" <"$tmp/in" >"$out" 2>"$err" &
-	pid=$!
-	exec 9>"$tmp/in"
-}
-# One line for the guest's shell; waits for its end.
-guest()
-{
-	before=$(grep -c '^T done' "$out")
-	echo "$1" >&9
-	for try in $(seq 200); do
-		[ "$(grep -c '^T done' "$out")" -gt "$before" ] && return 0
-		sleep 0.1
-	done
-	ok "the guest answers '$1'" false
-}
-verb()
-{
-	last_run="hostel $*"
-	answer=$(timeout 30 "$HOSTEL" "$@" 2>&1 9>&-)
-	status=$?
-}
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out" | tail -n 1
-}
 sum()
 {
 	sha256sum "$1" | cut -c 1-64
 }
 start --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" --cdrom none \
 	--append "console=ttyS0 quiet hostel.modules=sr_mod hostel.script=test"
-for try in $(seq 300); do
-	said '^T ready' && break
-	sleep 0.1
-done
+ok "it is ready" until_ said '^T ready'
 # A checksum, or "nothing".
 guest 'reads() { if dd if=/dev/sr0 of=/tmp/cd bs=64k 2>/dev/null; then echo "T cd $(sha256sum /tmp/cd | cut -c 1-64)"; else echo "T cd nothing"; fi; }'
 guest reads
@@ -81,8 +41,7 @@ ok "the second is read, with its own size" is "$(value cd)" \
 	"$(sum "$tmp/two.iso")"
 verb save one "$tmp/saved"
 ok "saved" is "$status" 0
-wait "$pid"
-exec 9>&-
+end
 start --restore "$tmp/saved"
 guest 'echo 3 >/proc/sys/vm/drop_caches; reads'
 ok "the second CD is there again" is "$(value cd)" "$(sum "$tmp/two.iso")"
@@ -91,9 +50,8 @@ ok "out it goes" is "$status" 0
 guest reads
 ok "the drive is empty again" is "$(value cd)" nothing
 echo exit >&9
-wait "$pid"
+end
 status=$?
-exec 9>&-
 ok "power-off is status 0" is "$status" 0
 bad='WARNING|BUG:|Oops|Call Trace|failed command'
 ok "nothing odd in the log" is "$(grep -cE "$bad" "$out")" 0

@@ -2,62 +2,18 @@
 # hotplug.sh - disks and network cards come and go while a stock kernel runs;
 # it is saved with them and goes on.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/running.sh"
 
 need_kernel amd64
 need_modules amd64
-cat >"$tmp/guest" <<'END'
-modprobe -a virtio_blk virtio_net
-echo "T ready"
-while read -r line; do
-	eval "$line"
-	echo "T done"
-done
-END
-guest_initrd "$tmp/guest"
+shell_initrd
 head -c 4M /dev/urandom >"$tmp/one.img"
 head -c 8M /dev/urandom >"$tmp/two.img"
 
-XDG_RUNTIME_DIR=$tmp
-export XDG_RUNTIME_DIR
-start()
-{
-	rm -f "$tmp/in"
-	: >"$out"
-	mkfifo "$tmp/in"
-	timeout -k 5 "$LIMIT" "$HOSTEL" run --engine "$ENGINE" --name one \
-		"$@" <"$tmp/in" >"$out" 2>"$err" &
-	pid=$!
-	exec 9>"$tmp/in"
-}
-# One line for the guest's shell; waits for its end.
-guest()
-{
-	before=$(grep -c '^T done' "$out")
-	echo "$1" >&9
-	for try in $(seq 200); do
-		[ "$(grep -c '^T done' "$out")" -gt "$before" ] && return 0
-		sleep 0.1
-	done
-	ok "the guest answers '$1'" false
-}
-verb()
-{
-	last_run="hostel $*"
-	answer=$(timeout 30 "$HOSTEL" "$@" 2>&1 9>&-)
-	status=$?
-}
-value()
-{
-	sed -n "s/^T $1 \(.*[^\r]\)\r*\$/\1/p" "$out" | tail -n 1
-}
-
 start --kernel "$KERNELS/vmlinuz-amd64" --initrd "$tmp/initrd" \
 	--disk "$tmp/one.img,format=raw" \
-	--append "console=ttyS0 quiet hostel.script=test"
-for try in $(seq 300); do
-	said '^T ready' && break
-	sleep 0.1
-done
+	--append "console=ttyS0 quiet hostel.modules=virtio_net hostel.script=test"
+ok "it is ready" until_ said '^T ready'
 guest 'echo "T disks" $(ls /sys/block)'
 ok "one disk at first" is "$(value disks)" vda
 
@@ -103,8 +59,7 @@ ok "the board's own are still there" is "$(echo "$answer" | grep -c -E 'rng|ball
 
 verb save one "$tmp/saved"
 ok "saved" is "$status" 0
-wait "$pid"
-exec 9>&-
+end
 start --restore "$tmp/saved"
 guest 'echo 3 >/proc/sys/vm/drop_caches; echo "T sum $(sha256sum </dev/vda)"'
 ok "the disk is there again" is "$(value sum)" "$(sha256sum <"$tmp/one.img")"
@@ -116,9 +71,8 @@ ok "and is gone" is "$(value nets)" lo
 verb detach one 2
 ok "the board's own stay" is "$status" 125
 echo exit >&9
-wait "$pid"
+end
 status=$?
-exec 9>&-
 ok "power-off is status 0" is "$status" 0
 bad='WARNING|BUG:|Oops|Call Trace|ACPI Error|ACPI BIOS'
 ok "nothing odd in the log" is "$(grep -cE "$bad" "$out")" 0

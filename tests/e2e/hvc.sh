@@ -2,6 +2,7 @@
 # hvc.sh - a stock kernel's console on virtio: its messages, a script's words in
 # both directions, and nothing from the serial port.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/running.sh"
 
 need_kernel amd64
 need_modules amd64
@@ -40,29 +41,14 @@ read -r line && echo "T typed $line"
 read -r line && echo "T typed $line"
 END
 guest_initrd "$tmp/guest"
-mkfifo "$tmp/in"
-timeout -k 5 "$LIMIT" "$HOSTEL" run --engine "$ENGINE" --name one \
-	--console virtio --kernel "$KERNELS/vmlinuz-amd64" --memory 256M \
-	--initrd "$tmp/initrd" --append "console=hvc0 hostel.script=test" \
-	<"$tmp/in" >"$out" 2>"$err" &
-pid=$!
-exec 9>"$tmp/in"
-# Within about 20 s.
-until_said()
-{
-	for try in $(seq 100); do
-		said "$1" && return 0
-		sleep 0.2
-	done
-	return 1
-}
-ok "it starts" until_said '^T ready'
+start --console virtio --kernel "$KERNELS/vmlinuz-amd64" --memory 256M \
+	--initrd "$tmp/initrd" --append "console=hvc0 hostel.script=test"
+ok "it starts" until_ said '^T ready'
 echo first >&9
-ok "it reads" until_said '^T typed first'
-"$HOSTEL" save one "$tmp/state" 9>&-
-ok "it is saved" is "$?" 0
-exec 9>&-
-wait "$pid"
+ok "it reads" until_ said '^T typed first'
+verb save one "$tmp/state"
+ok "it is saved" is "$status" 0
+end
 echo second >"$tmp/typed"
 hostel --restore "$tmp/state"
 ok "it goes on" said '^T typed second'

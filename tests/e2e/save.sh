@@ -3,60 +3,33 @@
 # with it, on another engine (ENGINES, in turn, MOVES times), and its programs
 # notice nothing (sums.sh).  Files that are not whole are refused.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/running.sh"
 
 ENGINES=${ENGINES:-translator interpreter}
 MOVES=${MOVES:-4}
-name=save$$
 need_kernel amd64
 sh "$top/tools/initramfs.sh" add "$tmp/sums.gz" "$KERNELS/initramfs.cpio.gz" \
 	hostel/sums="$here/sums.sh" || exit 1
-
-# Runs in the background; what it says goes to $out.
-start()
-{
-	last_run="hostel run $*"
-	rm -f "$out"
-	timeout -k 5 "$LIMIT" "$HOSTEL" run --name "$name" "$@" </dev/null \
-		>"$out" 2>"$err" &
-	pid=$!
-}
-
-turned()
-{
-	for try in $(seq 600); do
-		grep -q "turn [0-9]* done" "$out" 2>/dev/null && return 0
-		kill -0 "$pid" 2>/dev/null || return 1
-		sleep 0.1
-	done
-	return 1
-}
 
 # The next engine of the list, which goes around.
 next_engine()
 {
 	set -- $ENGINES
-	engine=$1
+	ENGINE=$1
 	shift
-	ENGINES="$* $engine"
+	ENGINES="$* $ENGINE"
 }
 
 next_engine
-start --engine "$engine" --kernel "$KERNELS/vmlinuz-amd64" --memory 192M \
+start --kernel "$KERNELS/vmlinuz-amd64" --memory 192M \
 	--initrd "$tmp/sums.gz" --append "console=ttyS0 hostel.script=sums"
-ok "it computes" turned
+ok "it computes" until_ turned
 for i in $(seq "$MOVES"); do
-	"$HOSTEL" save "$name" "$tmp/state" >"$tmp/words" 2>&1
-	ok "saving is status 0: $(cat "$tmp/words")" is $? 0
-	wait "$pid"
-	ok "the saved guest ends with status 0" is $? 0
-	ok "and without a word" test ! -s "$err"
 	next_engine
-	start --restore "$tmp/state" --engine "$engine"
-	ok "it goes on, on $engine" turned
-	ok "and nothing is wrong" test -z "$(grep WRONG "$out")"
+	go_on 1 "$ENGINE"
 done
 kill "$pid"
-wait "$pid"
+end
 
 status=
 refuses()
