@@ -3,6 +3,7 @@
  */
 #include "test.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,25 @@ static void without_avx_there_is_no_area_for_it(void **state)
 	x86_cpuid(cpu, 0xd, 0, &d);
 	assert_int_equal(d.eax, 3);
 	free(cpu);
+}
+
+static void without_xsave_goes_what_needs_it(void **state)
+{
+	struct x86_model m, none;
+	const char *missing = "";
+
+	memset(&none, 0, sizeof(none));
+	model_all(&m);
+	x86_model_without_xsave(&m);
+	assert_int_equal(model_leaf(&m, 1, 0).ecx & 0x34001000, 0);
+	assert_int_equal(model_leaf(&m, 7, 0).ebx & 0x20, 0);
+	assert_int_equal(model_leaf(&m, 7, 0).ecx & 0x600, 0);
+	assert_int_equal(model_leaf(&m, 0xd, 1).eax & 3, 0);
+	assert_int_equal(x86_model_choose(&m, "v2", NULL), 0);
+	assert_false(x86_model_within(&m, &none, &missing));
+	model_all(&m);
+	x86_model_without_xsave(&m);
+	assert_int_equal(x86_model_choose(&m, "v3", NULL), -EINVAL);
 }
 
 static void names_stand_for_features(void **state)
@@ -174,6 +194,7 @@ int main(void)
 		cmocka_unit_test(every_flag_has_a_word),
 		cmocka_unit_test(the_hosts_model_is_what_cpuid_shows),
 		cmocka_unit_test(without_avx_there_is_no_area_for_it),
+		cmocka_unit_test(without_xsave_goes_what_needs_it),
 		cmocka_unit_test(names_stand_for_features),
 		cmocka_unit_test(what_is_not_there_is_refused_by_name),
 		cmocka_unit_test(host_and_nothing_leave_all),

@@ -6,9 +6,6 @@ export LD_LIBRARY_PATH=/hostel/lib
 mkdir -p /run
 . ./settings
 out=/tmp/out
-# QEMU 7.2 lets a guest's XSETBV pass KVM unseen (its AMD-V has no intercept for
-# it), so that KVM's CPUID and saved XCR0 are wrong: guests without XSAVE.
-export CPU_MODEL=v2
 
 # nest_say STATUS WHAT: one TAP line, and what was printed if it failed.
 nest_say()
@@ -178,7 +175,7 @@ nest_guests()
 
 nest_boot_once()
 {
-	nest_hostel run --engine kvm --cpu "$CPU_MODEL" \
+	nest_hostel run --engine kvm \
 		--kernel vmlinuz-amd64 --memory 192M \
 		--initrd initramfs.cpio.gz --cpus "$1" --no-reboot --stats \
 		--append "console=ttyS0 panic=-1 hostel.script=about" &&
@@ -225,26 +222,14 @@ nest_host()
 	mount -t tmpfs tmpfs /host/run
 	mkdir -p /host/dev/shm
 	ip link set lo up
-	cat >/host/run/hostel <<END
-#!/bin/sh
-# Every guest's processor, but a restored one's, which has its own.
-case " \$* " in
-*" --restore "* | *" --cpu "*) ;;
-" run "*)
-	shift
-	set -- run --cpu $CPU_MODEL "\$@"
-	;;
-esac
-exec $BUILD/hostel "\$@"
-END
-	chmod 755 /host/run/hostel
 }
 
 nest_chroot()
 {
 	timeout -k 5 "${LIMIT:-400}" chroot /host /usr/bin/env -i \
 		PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root ENGINE=kvm \
-		HOSTEL_SANDBOX=strict HOSTEL=/run/hostel GUESTS="$BUILD/tests/e2e" LIMIT=200 \
+		HOSTEL_SANDBOX=strict HOSTEL="$BUILD/hostel" \
+		GUESTS="$BUILD/tests/e2e" LIMIT=200 \
 		KERNELS="$KERNELS" ENGINES="kvm translator kvm interpreter" \
 		"$@" </dev/null >"$out" 2>&1
 }
@@ -293,7 +278,7 @@ nest_io_run()
 {
 	rm -f /tmp/b
 	truncate -s 1M /tmp/b
-	nest_hostel run --engine kvm --cpu "$CPU_MODEL" --no-reboot \
+	nest_hostel run --engine kvm --no-reboot \
 		--kernel vmlinuz-amd64 --initrd io.gz --memory 192M \
 		--append "console=ttyS0 quiet hostel.script=io $1" \
 		--disk /tmp/a,format=raw,readonly --disk /tmp/b,format=raw \
@@ -352,7 +337,7 @@ nest_wake_once()
 {
 	rm -f /tmp/in /tmp/state
 	mkfifo /tmp/in
-	nest_wake_start --cpu "$CPU_MODEL" --cpus "$1" --memory 192M \
+	nest_wake_start --cpus "$1" --memory 192M \
 		--kernel vmlinuz-amd64 --initrd io.gz --console virtio \
 		--disk /tmp/d,format=raw,readonly \
 		--append "console=hvc0 quiet hostel.script=wake"
@@ -403,7 +388,7 @@ nest_memory()
 {
 	nest_load_kvm
 	truncate -s 1M /tmp/c
-	./hostel run --engine kvm --cpu "$CPU_MODEL" \
+	./hostel run --engine kvm \
 		--kernel vmlinuz-amd64 --memory 128M \
 		--initrd initramfs.cpio.gz --name footprint \
 		--append "console=ttyS0 hostel.cmd=sleep,60" \

@@ -149,6 +149,12 @@ void setup_limit_model(struct x86_model *model);
 /* CPUID as the guest has it now (a restored one may have another). */
 int setup_cpuid(struct x86_cpu *cpu, struct err *err);
 
+/* --- quirks.c
+ * ------------------------------------------------------------------ */
+
+/* A guest's XSETBV goes past this KVM: none may have XSAVE.  Any thread. */
+bool quirks_lose_xcr0(int kvm, struct kvm_cpuid2 *supported);
+
 /* --- exits.c
  * ------------------------------------------------------------------- */
 

@@ -11,41 +11,29 @@
  * are compared: not with a clock, since the host may itself be a slow machine
  * (one that QEMU emulates, say, in which KVM works as it should).
  *
- *	guest's memory	0x1000 page tables: PML4, PDPT, PD (one 2 MiB page)
- *			0x4000 code, 0x5000 data, 0x6000 stack's end
- *
  * The loop's time is that of many turns less that of few: what it takes to
- * enter and leave the guest does not count.  The least of some rounds is taken
- * and a timer ends a guest that does not come back.  It is one of this thread's
- * own time, and one round may fail, since a busy host may keep the thread (or
- * the whole machine, if virtual) waiting for longer than any guest should take.
+ * enter and leave the guest does not count.  The least of some rounds is taken;
+ * one may fail, since a busy host may keep the whole machine, if virtual,
+ * waiting for longer than any guest should take.
  */
 #include "cpu/kvm/probe.h"
 
 #include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "cpu/kvm/kvm_impl.h"
+#include "cpu/kvm/probe_guest.h"
 
-#define PROBE_MEMORY   (2ul << 20)
-#define PROBE_TABLES   0x1000ull
-#define PROBE_CODE     0x4000ull
-#define PROBE_DATA     0x5000ull
-#define PROBE_STACK    0x6000ull
-#define PROBE_ROUNDS   5
-#define PROBE_FEW      50
-#define PROBE_MANY     1000
-#define PROBE_LIMIT_NS 200000000
+#define PROBE_ROUNDS 5
+#define PROBE_FEW    50
+#define PROBE_MANY   1000
 /* Hardware comes to 1, nested hardware to little more; emulation to 100. */
 #define PROBE_SLOWDOWN_MAX 10.0
 
@@ -95,187 +83,8 @@ static uint64_t probe_native(unsigned turns)
 	return best;
 }
 
-/* --- The guest
- * ----------------------------------------------------------------- */
-
-struct probe_guest {
-	int kvm, vm, vcpu;
-	uint8_t *mem;
-	struct kvm_run *run;
-	size_t run_bytes;
-	timer_t timer; /* ends a run */
-};
-
-static void probe_close(struct probe_guest *g)
-{
-	if (g->run)
-		munmap(g->run, g->run_bytes);
-	if (g->vcpu >= 0)
-		close(g->vcpu);
-	if (g->vm >= 0)
-		close(g->vm);
-	if (g->mem)
-		munmap(g->mem, PROBE_MEMORY);
-	if (g->kvm >= 0)
-		close(g->kvm);
-}
-
-static void probe_fill(uint8_t *mem)
-{
-	static const uint64_t tables[3] = {
-		(PROBE_TABLES + 0x1000) | 3,       /* present, writable */
-		(PROBE_TABLES + 0x2000) | 3, 0x83, /* 2 MiB */
-	};
-
-	for (unsigned i = 0; i < 3; i++)
-		memcpy(mem + PROBE_TABLES + 0x1000 * i, &tables[i], 8);
-	memcpy(mem + PROBE_CODE, probe_code, sizeof(probe_code));
-}
-
-/* 0 or -errno. */
-static int probe_open(struct probe_guest *g)
-{
-	struct kvm_userspace_memory_region r = { .memory_size = PROBE_MEMORY };
-	void *p;
-
-	do {
-		g->vm = ioctl(g->kvm, KVM_CREATE_VM, 0);
-	} while (g->vm < 0 && errno == EINTR);
-	if (g->vm < 0)
-		return -errno;
-	p = mmap(NULL, PROBE_MEMORY, PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	g->mem = p;
-	probe_fill(g->mem);
-	r.userspace_addr = (uint64_t)g->mem;
-	if (ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &r))
-		return -errno;
-	g->vcpu = ioctl(g->vm, KVM_CREATE_VCPU, 0ul);
-	if (g->vcpu < 0)
-		return -errno;
-	g->run_bytes = (size_t)ioctl(g->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-	p = mmap(NULL, g->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-		 g->vcpu, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	g->run = p;
-	return 0;
-}
-
-/* Long mode, ring 0, at the loop. */
-static int probe_place(struct probe_guest *g, unsigned turns)
-{
-	const struct kvm_segment code = { .limit = ~0u,
-					  .selector = 8,
-					  .type = 11,
-					  .present = 1,
-					  .s = 1,
-					  .l = 1,
-					  .g = 1 };
-	const struct kvm_segment data = { .limit = ~0u,
-					  .selector = 16,
-					  .type = 3,
-					  .present = 1,
-					  .s = 1,
-					  .db = 1,
-					  .g = 1 };
-	struct kvm_regs regs = { .rip = PROBE_CODE,
-				 .rdi = PROBE_DATA,
-				 .rsp = PROBE_STACK,
-				 .rcx = turns,
-				 .rflags = X86_FLAG_1 };
-	struct kvm_sregs s;
-
-	if (ioctl(g->vcpu, KVM_GET_SREGS, &s))
-		return -errno;
-	s.cs = code;
-	s.ds = s.es = s.fs = s.gs = s.ss = data;
-	s.cr0 = X86_CR0_PE | X86_CR0_PG | X86_CR0_ET;
-	s.cr3 = PROBE_TABLES;
-	s.cr4 = X86_CR4_PAE;
-	s.efer = X86_EFER_LME | X86_EFER_LMA;
-	if (ioctl(g->vcpu, KVM_SET_SREGS, &s) ||
-	    ioctl(g->vcpu, KVM_SET_REGS, &regs))
-		return -errno;
-	return 0;
-}
-
-/* --- The timer
- * ----------------------------------------------------------------- */
-
-/* The signal is blocked but during KVM_RUN, as the engine's kick. */
-static int probe_arm(struct probe_guest *g, sigset_t *old)
-{
-	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID,
-			       .sigev_signo = KVM_KICK_SIGNAL };
-	sigset_t kick;
-
-	sigemptyset(&kick);
-	sigaddset(&kick, KVM_KICK_SIGNAL);
-	pthread_sigmask(SIG_BLOCK, &kick, old);
-	ev._sigev_un._tid = gettid();
-	if (setup_signal_mask(g->vcpu) ||
-	    timer_create(CLOCK_THREAD_CPUTIME_ID, &ev, &g->timer)) {
-		pthread_sigmask(SIG_SETMASK, old, NULL);
-		return -errno;
-	}
-	return 0;
-}
-
-/* Again in case that it comes just before KVM_RUN unblocks it. */
-static void probe_start_timer(struct probe_guest *g)
-{
-	const struct itimerspec when = {
-		.it_value = { .tv_nsec = PROBE_LIMIT_NS },
-		.it_interval = { .tv_nsec = PROBE_LIMIT_NS },
-	};
-
-	timer_settime(g->timer, 0, &when, NULL);
-}
-
-/* Takes the signal that it sent, if it did. */
-static void probe_stop_timer(struct probe_guest *g)
-{
-	static const struct itimerspec never = { 0 };
-	static const struct timespec now = { 0, 0 };
-	sigset_t kick;
-
-	timer_settime(g->timer, 0, &never, NULL);
-	sigemptyset(&kick);
-	sigaddset(&kick, KVM_KICK_SIGNAL);
-	while (sigtimedwait(&kick, NULL, &now) > 0)
-		;
-}
-
-static void probe_disarm(struct probe_guest *g, const sigset_t *old)
-{
-	timer_delete(g->timer);
-	pthread_sigmask(SIG_SETMASK, old, NULL);
-}
-
 /* --- A round
  * ----------------------------------------------------------------- */
-
-/* -EINTR: the timer ended it; -EIO: it did something else. */
-static int probe_run(struct probe_guest *g, unsigned turns, uint64_t *took)
-{
-	uint64_t start;
-	int rc = probe_place(g, turns);
-
-	if (rc)
-		return rc;
-	probe_start_timer(g);
-	start = clock_mono_ns();
-	if (ioctl(g->vcpu, KVM_RUN, 0))
-		rc = -errno;
-	*took = clock_mono_ns() - start;
-	probe_stop_timer(g);
-	if (rc == 0 && g->run->exit_reason != KVM_EXIT_IO)
-		rc = -EIO;
-	return rc;
-}
 
 static void probe_least(uint64_t *best, uint64_t took)
 {
@@ -322,10 +131,10 @@ static bool probe_round(struct probe_guest *g, uint64_t *few, uint64_t *many)
 {
 	uint64_t took = 0;
 
-	if (probe_run(g, PROBE_FEW, &took))
+	if (probe_guest_run(g, PROBE_FEW, &took))
 		return false;
 	probe_least(few, took);
-	if (probe_run(g, PROBE_MANY, &took))
+	if (probe_guest_run(g, PROBE_MANY, &took))
 		return false;
 	probe_least(many, took);
 	return true;
@@ -358,23 +167,21 @@ static void probe_compare(struct probe *p, struct probe_guest *g)
 	err_set(&p->why, 0, "kernel code runs in a guest as fast as outside");
 }
 
-static void probe_measure(struct probe *p, struct probe_guest *g)
+static void probe_measure(struct probe *p, int kvm)
 {
-	sigset_t old;
-	int rc = probe_open(g);
+	struct probe_guest g;
+	int rc = probe_guest_open(&g, kvm, probe_code, sizeof(probe_code));
 
-	if (rc == 0)
-		rc = probe_arm(g, &old);
-	if (rc) {
+	if (rc == 0) {
+		probe_compare(p, &g);
+	} else {
 		p->verdict = PROBE_REFUSED;
 		err_set(&p->why, -rc,
 			"it cannot make a virtual machine (%s): is another "
 			"hypervisor using the processor?",
 			strerror(-rc));
-		return;
 	}
-	probe_compare(p, g);
-	probe_disarm(g, &old);
+	probe_guest_close(&g);
 }
 
 /* --- Before a guest runs
@@ -466,17 +273,17 @@ static int probe_open_device(struct probe *p, const char *device)
 
 void probe_host(struct probe *p, const char *device, bool measure)
 {
-	struct probe_guest g = { .vm = -1, .vcpu = -1 };
+	int kvm;
 
 	*p = (struct probe){ .verdict = PROBE_WORKS };
-	g.kvm = probe_open_device(p, device);
-	if (g.kvm < 0)
+	kvm = probe_open_device(p, device);
+	if (kvm < 0)
 		return;
-	if (ioctl(g.kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
+	if (ioctl(kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
 		probe_say(p, PROBE_REFUSED, ENOTTY, "it is not KVM's device");
-	else if (probe_has_caps(p, g.kvm) && measure)
-		probe_measure(p, &g);
-	probe_close(&g);
+	else if (probe_has_caps(p, kvm) && measure)
+		probe_measure(p, kvm);
+	close(kvm);
 }
 
 void probe_kvm(struct probe *p)

@@ -117,6 +117,8 @@ void setup_limit_model(struct x86_model *model)
 
 	if (c)
 		setup_limit(model, c);
+	if (c && quirks_lose_xcr0(kvm, c))
+		x86_model_without_xsave(model);
 	free(c);
 	if (kvm >= 0)
 		close(kvm);

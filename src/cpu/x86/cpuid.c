@@ -126,12 +126,6 @@ const struct cpuid_bit cpuid_bits[CPUID_BITS] = {
 	CPUID_PLAIN(CPUID_EXTENDED + 7, 0, EDX, 8),  /* invariant TSC */
 };
 
-/* What VEX-encoded vector instructions need AVX for. */
-#define CPUID_NEEDS_AVX                                                        \
-	(1ull << X86_FEAT_AVX | 1ull << X86_FEAT_F16C | 1ull << X86_FEAT_FMA | \
-	 1ull << X86_FEAT_AVX2 | 1ull << X86_FEAT_VAES |                       \
-	 1ull << X86_FEAT_VPCLMUL)
-
 /* --- The host ------------------------------------------------------------ */
 
 static bool cpuid_host_bit(const struct cpuid_bit *b)

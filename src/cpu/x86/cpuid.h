@@ -84,6 +84,8 @@ void x86_model_flags(const struct x86_model *m, uint32_t leaf, uint32_t subleaf,
 /* Keeps of a leaf's flags those that *keep has. */
 void x86_model_mask(struct x86_model *m, uint32_t leaf, uint32_t subleaf,
 		    const struct x86_cpuid_regs *keep);
+/* Takes XSAVE away, and what needs it. */
+void x86_model_without_xsave(struct x86_model *m);
 /* Within a section. */
 void x86_model_walk(struct x86_model *m, struct walk *w);
 

@@ -19,4 +19,10 @@ struct cpuid_bit {
 #define CPUID_BITS 82
 extern const struct cpuid_bit cpuid_bits[CPUID_BITS];
 
+/* What VEX-encoded vector instructions need AVX for. */
+#define CPUID_NEEDS_AVX                                                        \
+	(1ull << X86_FEAT_AVX | 1ull << X86_FEAT_F16C | 1ull << X86_FEAT_FMA | \
+	 1ull << X86_FEAT_AVX2 | 1ull << X86_FEAT_VAES |                       \
+	 1ull << X86_FEAT_VPCLMUL)
+
 #endif

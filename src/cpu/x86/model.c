@@ -151,6 +151,20 @@ void x86_model_mask(struct x86_model *m, uint32_t leaf, uint32_t subleaf,
 			m->word[i] &= reg[model_words[i].reg];
 }
 
+void x86_model_without_xsave(struct x86_model *m)
+{
+	const uint64_t gone = MODEL_F(XSAVE) | MODEL_F(XSAVEOPT) |
+			      MODEL_F(XSAVEC) | CPUID_NEEDS_AVX;
+
+	for (unsigned i = 0; i < CPUID_BITS; i++) {
+		const struct cpuid_bit *b = &cpuid_bits[i];
+		uint32_t *word = model_word(m, b);
+
+		if (word && gone >> b->feature & 1)
+			*word &= ~(1u << b->bit);
+	}
+}
+
 void x86_model_walk(struct x86_model *m, struct walk *w)
 {
 	for (unsigned i = 0; i < X86_MODEL_WORDS; i++)
