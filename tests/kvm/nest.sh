@@ -136,10 +136,12 @@ timeout "$limit" qemu-system-x86_64 -accel tcg -cpu "${CPU:-max}" -no-reboot \
 mitigations=off hostel.script=nest" </dev/null >"$tmp/log" 2>&1 &
 pid=$!
 tail -n +1 -f --pid="$pid" "$tmp/log" | sed -u 's,\r*$,,' | tee "$tmp/clean" |
-	grep --line-buffered -E '^(ok|not ok|#)'
+	grep --line-buffered -E '^(ok|not ok|#)' &
+# Signals are heard while it waits, not while a pipeline runs.
 wait "$pid"
 status=$?
 pid=
+wait
 [ -z "${KEEP:-}" ] || cp "$tmp/log" "$KEEP/nest.log"
 
 count=$(grep -cE '^(ok|not ok) ' "$tmp/clean")
