@@ -6,7 +6,8 @@ shell, a reboot that comes to the menu again, an end by GRUB.  large: with 6 GiB
 two processors and an e1000.  cdrom: from an ISO image, behind a disk with
 nothing on it.  order: the first of two disks on different buses.  entry: by an
 entry in OVMF's variables.  mmio: SeaBIOS, from a disk on no bus, before one on
-PCI.  net: by TFTP.  KERNELS: as lib.sh.
+PCI.  net: by TFTP.  Environment: as lib.sh; FIRMWARES: of bios and uefi those
+to try, where a mode tries both.
 """
 import os
 import shutil
@@ -19,6 +20,7 @@ from fwguest import HOSTEL, SKIP, Guest, failures, ok
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 KERNELS = os.environ.get("KERNELS", TOP + "/.cache/guest")
+FIRMWARES = os.environ.get("FIRMWARES", "bios uefi").split()
 
 
 def menu(guest):
@@ -82,9 +84,10 @@ def from_cdrom(tmp):
     shutil.copy(KERNELS + "/initramfs.cpio.gz", root + "/initrd")
     subprocess.run(["grub-mkrescue", "-o", iso, root], check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for firmware, order in (("bios", "disk"), ("uefi", "cdrom,disk")):
+    orders = {"bios": "disk", "uefi": "cdrom,disk"}
+    for firmware in FIRMWARES:
         guest = Guest("--firmware", firmware, "--cdrom", iso, "--disk", blank,
-                      "--boot", order)
+                      "--boot", orders[firmware])
         boot(guest)
         guest.type(b"poweroff -f\r")
         ok("%s: from a CD-ROM" % firmware, guest.end(None) == 0)
@@ -187,7 +190,7 @@ def main():
         elif mode == "cdrom":
             from_cdrom(tmp)
         else:
-            for firmware in ("bios", "uefi"):
+            for firmware in FIRMWARES:
                 if mode == "large":
                     through(firmware, disk, "virtio", *LARGE)
                 else:

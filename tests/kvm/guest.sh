@@ -228,7 +228,7 @@ nest_chroot()
 {
 	timeout -k 5 "${LIMIT:-400}" chroot /host /usr/bin/env -i \
 		PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root ENGINE=kvm \
-		HOSTEL_SANDBOX=strict HOSTEL="$BUILD/hostel" \
+		HOSTEL_SANDBOX=strict HOSTEL="$BUILD/hostel" FIRMWARES=bios \
 		GUESTS="$BUILD/tests/e2e" LIMIT=200 \
 		KERNELS="$KERNELS" ENGINES="kvm translator kvm interpreter" \
 		"$@" </dev/null >"$out" 2>&1
