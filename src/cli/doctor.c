@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cpu/kvm/probe.h"
+#include "cpu/x86/cpuid.h"
 #include "machine/engines.h"
 #include "vmm/control.h"
 
@@ -16,6 +17,21 @@ static const struct engine_ops *const doctor_engines[] = {
 };
 
 #define DOCTOR_ENGINES (sizeof(doctor_engines) / sizeof(doctor_engines[0]))
+
+/* A KVM may not show all of the processor, or do it wrong (quirks.c). */
+static void doctor_limits(void)
+{
+	struct x86_model host, shown;
+	const char *missing;
+
+	x86_model_host(&host);
+	shown = host;
+	kvm_engine.limit_model(&shown);
+	if (!x86_model_within(&host, &shown, &missing))
+		printf("             guests get less than this processor has: "
+		       "no %s, for one\n",
+		       missing);
+}
 
 static void doctor_kvm(void)
 {
@@ -27,6 +43,8 @@ static void doctor_kvm(void)
 	       : p.verdict == PROBE_NO_HARDWARE ? "slow"
 						: "no",
 	       p.why.msg);
+	if (p.verdict == PROBE_WORKS)
+		doctor_limits();
 }
 
 static void doctor_software(const struct engine_ops *engine)

@@ -13,8 +13,6 @@
 #include <stdint.h>
 #include <time.h>
 
-#define PROBE_GUEST_CODE_MAX 4096
-
 struct probe_guest {
 	int vm, vcpu;
 	uint8_t *mem;
