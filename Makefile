@@ -34,9 +34,9 @@ test:
 # does not do for a guest of its own (gdb's points) or may abort at (UEFI).
 KVM_E2E = exit rng code reboot save control terminal console kill jail clock \
 	disk disk_verbs disk_whole bad_disk bad_input power_cut cdrom hotplug \
-	balloon sata sata_errors sata_save share share_files rebind sendkey \
+	balloon sata sata_errors save_work,virtio save_work,sata share share_files rebind sendkey \
 	nat,virtio nat,virtio,packed nat,e1000 offload switch switch_dies \
-	hvc hvc_size vsock,pci vsock,packed vsock,mmio mmio mmio_all mmio_save \
+	hvc hvc_size vsock,pci vsock,packed vsock,mmio mmio mmio_all \
 	images patching vga loaders firmware,bios grub,virtio grub,ahci \
 	grub,cdrom grub,mmio
 test-kvm: all

@@ -82,7 +82,16 @@ turned()
 	[ "$(grep -c "turn [0-9]* done" "$out")" -ge "${1:-1}" ]
 }
 
-# go_on TURNS ENGINE: is saved, and goes on.
+# Takes the next engine of the list ENGINES, which goes around.
+next_engine()
+{
+	set -- $ENGINES
+	ENGINE=$1
+	shift
+	ENGINES="$* $ENGINE"
+}
+
+# go_on TURNS: is saved, and goes on, on the next engine.
 go_on()
 {
 	verb save one "$tmp/state"
@@ -90,7 +99,7 @@ go_on()
 	end
 	ok "the saved guest ends with status 0" is $? 0
 	ok "and without a word" test ! -s "$err"
-	ENGINE=$2
+	next_engine
 	start --restore "$tmp/state"
 	ok "it goes on, on $ENGINE" until_ turned "$1"
 	ok "and nothing is wrong" test -z "$(grep WRONG "$out")"

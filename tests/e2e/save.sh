@@ -11,22 +11,12 @@ need_kernel amd64
 sh "$top/tools/initramfs.sh" add "$tmp/sums.gz" "$KERNELS/initramfs.cpio.gz" \
 	hostel/sums="$here/sums.sh" || exit 1
 
-# The next engine of the list, which goes around.
-next_engine()
-{
-	set -- $ENGINES
-	ENGINE=$1
-	shift
-	ENGINES="$* $ENGINE"
-}
-
 next_engine
 start --kernel "$KERNELS/vmlinuz-amd64" --memory 192M \
 	--initrd "$tmp/sums.gz" --append "console=ttyS0 hostel.script=sums"
 ok "it computes" until_ turned
 for i in $(seq "$MOVES"); do
-	next_engine
-	go_on 1 "$ENGINE"
+	go_on 1
 done
 kill "$pid"
 end

@@ -231,6 +231,7 @@ nest_chroot()
 		HOSTEL_SANDBOX=strict HOSTEL="$BUILD/hostel" FIRMWARES=bios \
 		GUESTS="$BUILD/tests/e2e" LIMIT=200 \
 		KERNELS="$KERNELS" ENGINES="kvm translator kvm interpreter" \
+		MOVES="$MOVES" \
 		"$@" </dev/null >"$out" 2>&1
 }
 

@@ -5,6 +5,7 @@
 #
 # LIMIT: seconds for all of it (default 1100).  KEEP: a directory for the log.
 # MEMORY, CPUS, CPU: of the machine; CPU=Nehalem has no BMI2, AVX or AES.
+# MOVES: of a saved guest by the end-to-end scripts.
 # NPT=0: no nested paging in it.  TRIES: how often a guest is started before it
 # counts as failed.
 #
@@ -100,6 +101,7 @@ nest_fill()
 	cat "$tmp/io" "$dir/modules-$flavour.cpio.gz" >"$root/hostel/io.gz"
 	echo "$*" >"$root/hostel/parts"
 	printf '%s\n' "NPT=${NPT:-1}" "TRIES=${TRIES:-1}" \
+		"MOVES=${MOVES:-4}" \
 		"TOP='$top'" "BUILD='$build'" "KERNELS='$dir'" \
 		>"$root/hostel/settings"
 }
