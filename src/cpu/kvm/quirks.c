@@ -35,7 +35,7 @@ static bool quirks_host_is_virtual(void)
 	return c & 1u << 31;
 }
 
-/* What KVM believes XCR0 to be; a guest that cannot say it did as it should. */
+/* What KVM believes XCR0 to be.  Where nothing can be asked: what it should. */
 static uint64_t quirks_ask_xcr0(int kvm, struct kvm_cpuid2 *supported)
 {
 	uint64_t xcr0 = QUIRKS_XCR0, took;
@@ -52,7 +52,7 @@ static uint64_t quirks_ask_xcr0(int kvm, struct kvm_cpuid2 *supported)
 	return xcr0;
 }
 
-/* Asked once: a restored guest is checked when nothing may be opened more. */
+/* Asked once: when a guest is restored, the sandbox allows no asking. */
 bool quirks_lose_xcr0(int kvm, struct kvm_cpuid2 *supported)
 {
 	static atomic_int known; /* 1: no, 2: yes */
