@@ -40,7 +40,7 @@ KVM_E2E = exit rng code reboot save control terminal console kill jail clock \
 	images patching vga loaders firmware,bios grub,virtio grub,ahci \
 	grub,cdrom grub,mmio
 test-kvm: all
-	@sh tools/prereqs.sh qemu-system-x86
+	@sh tools/prereqs.sh qemu-system-x86 e2fsprogs
 	@sh tools/guest.sh all
 	@LIMIT=9000 NPT=0 sh tests/kvm/nest.sh $(BUILD) doctor guests io wake memory \
 		boot:20 move:20 $(KVM_E2E:%=e2e:%)
