@@ -34,7 +34,8 @@ test:
 # does not do for a guest of its own (gdb's points) or may abort at (UEFI).
 KVM_E2E = exit rng code reboot save control terminal console kill jail clock \
 	disk disk_verbs disk_whole bad_disk bad_input power_cut cdrom hotplug \
-	balloon sata sata_errors save_work,virtio save_work,sata share share_files rebind sendkey \
+	balloon sata sata_errors save_work,virtio save_work,sata share \
+	share_files rebind sendkey \
 	nat,virtio nat,virtio,packed nat,e1000 offload switch switch_dies \
 	hvc hvc_size vsock,pci vsock,packed vsock,mmio mmio mmio_all \
 	images patching vga loaders firmware,bios grub,virtio grub,ahci \
@@ -42,8 +43,8 @@ KVM_E2E = exit rng code reboot save control terminal console kill jail clock \
 test-kvm: all
 	@sh tools/prereqs.sh qemu-system-x86 e2fsprogs
 	@sh tools/guest.sh all
-	@LIMIT=9000 NPT=0 sh tests/kvm/nest.sh $(BUILD) doctor guests io wake memory \
-		boot:20 move:20 $(KVM_E2E:%=e2e:%)
+	@LIMIT=9000 NPT=0 sh tests/kvm/nest.sh $(BUILD) doctor guests io wake \
+		memory boot:20 move:20 $(KVM_E2E:%=e2e:%)
 
 # The translator on a processor without BMI2 and AVX; three minutes.
 test-old: all

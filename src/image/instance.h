@@ -5,8 +5,9 @@
  *	guests/NAME/disk.qcow2	an overlay on the image's blob in the store
  *	guests/NAME/seed.iso	its NoCloud seed
  *	guests/NAME/nvram	the firmware's variables (--firmware uefi)
- *	guests/NAME/kernel, initrd, cmdline	of the last start without
- *firmware guests/NAME/known_hosts	the guest's own SSH host key
+ *	guests/NAME/kernel, initrd, cmdline
+ *				of the last start without firmware
+ *	guests/NAME/known_hosts	the guest's own SSH host key
  *	guests/NAME/run.json	while it runs: pid, ssh_port
  *	guests/NAME/lock	held by the `hostel run` that runs it
  */

@@ -7,9 +7,9 @@
  * whose address in the guest is known (ACPI_BASE, unless firmware takes it
  * elsewhere: then struct acpi_links tells it what to mend), so a table's guest
  * address follows from where it is in the block.  acpi_begin() reserves a table
- *and fills its header in, acpi_append() makes it longer, acpi_finish() sets
- *length and checksum; a block that is full only notes it, and acpi_build() asks
- *once.
+ * and fills its header in, acpi_append() makes it longer, acpi_finish() sets
+ * length and checksum; a block that is full only notes it, and acpi_build()
+ * asks once.
  *
  *	RSDP -> XSDT, RSDT -> FADT -> DSDT, FACS
  *			   -> MADT

@@ -7,8 +7,9 @@
  *	n bytes				JSON: the guest's description (config.h)
  *	u64 m, m bytes			processors and devices (walk.h)
  *	u64 at, u64 len, len bytes	pieces of the memory file, in whole
- *	...				pages, ascending; zero pages are left
- *out u64 ~0, u64 0			end
+ *	...				pages, ascending; zero pages are
+ *					left out
+ *	u64 ~0, u64 0			end
  *
  * Disks are not in it: they must be as the guest left them, which is why
  * saving ends the guest unless it is told otherwise.  The file is written to

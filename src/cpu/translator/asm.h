@@ -73,9 +73,9 @@ struct xl_op {
 	uint8_t pp; /* 0 none, 1 66, 2 F3, 3 F2 */
 	bool w;     /* REX.W, VEX.W */
 	bool lock;
-	bool byte_reg,
-		byte_rm; /* operand is an 8-bit register: SPL.. need REX */
-	bool p66;        /* 66 beside pp F2/F3 (16-bit POPCNT, ...) */
+	/* the operand is an 8-bit register: SPL.. need REX */
+	bool byte_reg, byte_rm;
+	bool p66; /* 66 beside pp F2/F3 (16-bit POPCNT, ...) */
 	bool vex, l;
 	uint8_t vvvv; /* vex: register, 0 if unused */
 };

@@ -147,12 +147,10 @@ struct x86_msrs {
 #define X86_MODE_AVX     0x0400 /* CR4.OSXSAVE, XCR0 has SSE and AVX, TS = 0 */
 #define X86_MODE_TF      0x0800 /* EFLAGS.TF, or the debugger steps */
 #define X86_MODE_IOPL    0x1000 /* CLI/STI allowed: CPL <= IOPL */
-#define X86_MODE_DEBUG                                      \
-	0x2000 /* DR7 arms a breakpoint: single-step inside \
-		* the engine, see "Debug registers" below */
-#define X86_MODE_ALIGN                                        \
-	0x4000 /* CPL = 3, CR0.AM, EFLAGS.AC: misaligned data \
-		* is #AC; user pages get no TLB entry */
+/* DR7 arms a breakpoint: single-step inside (see "Debug registers" below) */
+#define X86_MODE_DEBUG 0x2000
+/* CPL = 3, CR0.AM, EFLAGS.AC: misaligned data is #AC; no TLB entry for users */
+#define X86_MODE_ALIGN 0x4000
 
 /* Bits of x86_cpu.pending: reasons to leave the fast path. Shared. */
 #define X86_PEND_INTR   0x01 /* the local APIC or PIC may have an interrupt */

@@ -103,9 +103,9 @@ enum x86_class {
 #define X86_ATTR_NO64   0x0002 /* #UD in 64-bit code */
 #define X86_ATTR_ONLY64 0x0004 /* #UD outside 64-bit code */
 #define X86_ATTR_END    0x0008 /* ends a block: control flow or mode change */
-#define X86_ATTR_ALIGN                                        \
-	0x0010 /* memory operand must be aligned to its size: \
-		* #GP(0) (legacy SSE 16-byte, VMOVDQA...) */
+/* memory operand must be aligned to its size: #GP(0) (legacy SSE 16-byte,
+ * VMOVDQA...) */
+#define X86_ATTR_ALIGN    0x0010
 #define X86_ATTR_PROT     0x0020 /* #UD in real and virtual-8086 mode */
 #define X86_ATTR_D64      0x0040 /* operand size defaults to 64 in 64-bit */
 #define X86_ATTR_F64      0x0080 /* operand size forced to 64 in 64-bit */

@@ -4,7 +4,8 @@
  *	mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt
  *
  * Source: VIRTIO 1.2, 5 (device type 9; configuration: length of the tag, tag);
- *Linux kernel, Documentation/filesystems/9p.rst; diod's protocol.md (9P2000.L).
+ * Linux kernel, Documentation/filesystems/9p.rst; diod's protocol.md
+ * (9P2000.L).
  *
  * The guest reaches nothing outside of the directory: names are single
  * components, opened from the directory they were walked to, never through a
