@@ -359,39 +359,31 @@ static void vm_walk_model(struct vm *vm, struct walk *w)
 		vm_check_model(vm, &model, khz, w);
 }
 
-/* Restoring, it does no harm: it comes before what is restored. */
-static void vm_refresh_cpus(struct vm *vm)
+/* fn: the engine's, or NULL. */
+static void vm_each_cpu(struct vm *vm, void (*fn)(struct x86_cpu *cpu))
 {
-	const struct engine_ops *ops = vm->xm.engine_ops;
-
-	for (unsigned i = 0; ops->refresh && i < vm->xm.cpu_count; i++)
-		ops->refresh(vm->xm.cpus[i]);
-}
-
-/* Before the devices: restored, they may interrupt at once. */
-static void vm_adopt_cpus(struct vm *vm)
-{
-	const struct engine_ops *ops = vm->xm.engine_ops;
-
-	for (unsigned i = 0; ops->adopt && i < vm->xm.cpu_count; i++)
-		ops->adopt(vm->xm.cpus[i]);
+	for (unsigned i = 0; fn && i < vm->xm.cpu_count; i++)
+		fn(vm->xm.cpus[i]);
 }
 
 void vm_walk(struct vm *vm, struct walk *w)
 {
-	vm_refresh_cpus(vm);
+	const struct engine_ops *ops = vm->xm.engine_ops;
+
+	/* Restoring, it does no harm: it comes before what is restored. */
+	vm_each_cpu(vm, ops->refresh);
 	vm_walk_model(vm, w);
 	vm_walk_clock(vm, w);
 	for (unsigned i = 0; i < vm->xm.cpu_count; i++) {
 		x86_walk(vm->xm.cpus[i], w);
 		lapic_walk(vm->xm.cpus[i]->lapic, w);
 	}
+	/* Before the devices: restored, they may interrupt at once. */
 	if (walk_restoring(w))
-		vm_adopt_cpus(vm);
+		vm_each_cpu(vm, ops->adopt);
 	pc_walk(vm, w);
 	if (!walk_restoring(w))
 		return;
-	for (unsigned i = 0; i < vm->xm.cpu_count; i++)
-		vm->xm.engine_ops->flush(vm->xm.cpus[i]);
+	vm_each_cpu(vm, ops->flush);
 	loop_clock_moved(vm->env.loop);
 }

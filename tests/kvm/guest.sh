@@ -397,10 +397,7 @@ nest_memory()
 		--disk /tmp/c,format=raw --net nat \
 		</dev/null >"$out" 2>&1 &
 	pid=$!
-	for i in $(seq 60); do
-		nest_has '/init reached' && break
-		sleep 1
-	done
+	nest_until '/init reached'
 	sleep 1
 	vm=$(pidof hostel-vm)
 	kib=$(awk '/^[0-9a-f]+-/ { ram = /memfd:hostel-ram/ }

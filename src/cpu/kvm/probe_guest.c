@@ -82,13 +82,7 @@ static int probe_place(struct probe_guest *g, uint64_t count)
 					  .s = 1,
 					  .l = 1,
 					  .g = 1 };
-	const struct kvm_segment data = { .limit = ~0u,
-					  .selector = 16,
-					  .type = 3,
-					  .present = 1,
-					  .s = 1,
-					  .db = 1,
-					  .g = 1 };
+	struct kvm_segment data = code;
 	struct kvm_regs regs = { .rip = PROBE_CODE,
 				 .rdi = PROBE_DATA,
 				 .rsp = PROBE_STACK,
@@ -96,6 +90,10 @@ static int probe_place(struct probe_guest *g, uint64_t count)
 				 .rflags = X86_FLAG_1 };
 	struct kvm_sregs s;
 
+	data.selector = 16;
+	data.type = 3;
+	data.l = 0;
+	data.db = 1;
 	if (ioctl(g->vcpu, KVM_GET_SREGS, &s))
 		return -errno;
 	s.cs = code;

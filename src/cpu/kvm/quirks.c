@@ -35,36 +35,33 @@ static bool quirks_host_is_virtual(void)
 	return c & 1u << 31;
 }
 
-/* What KVM believes XCR0 to be.  Where nothing can be asked: what it should. */
-static uint64_t quirks_ask_xcr0(int kvm, struct kvm_cpuid2 *supported)
+/* Does KVM believe in another XCR0?  No, where nothing can be asked. */
+static bool quirks_try_xcr0(int kvm, struct kvm_cpuid2 *supported)
 {
-	uint64_t xcr0 = QUIRKS_XCR0, took;
 	struct probe_guest g;
 	struct kvm_xcrs x = { 0 };
+	bool lost = false;
+	uint64_t took;
 
 	if (probe_guest_open(&g, kvm, quirks_xsetbv, sizeof(quirks_xsetbv)) ==
 		    0 &&
 	    ioctl(g.vcpu, KVM_SET_CPUID2, supported) == 0 &&
 	    probe_guest_run(&g, 0, &took) == 0 &&
 	    ioctl(g.vcpu, KVM_GET_XCRS, &x) == 0 && x.nr_xcrs)
-		xcr0 = x.xcrs[0].value;
+		lost = x.xcrs[0].value != QUIRKS_XCR0;
 	probe_guest_close(&g);
-	return xcr0;
+	return lost;
 }
 
 /* Asked once: when a guest is restored, the sandbox allows no asking. */
 bool quirks_lose_xcr0(int kvm, struct kvm_cpuid2 *supported)
 {
-	static atomic_int known; /* 1: no, 2: yes */
-	int answer = atomic_load(&known);
+	static atomic_bool asked, lost;
 
-	if (!answer) {
-		answer = quirks_host_is_virtual() &&
-					 quirks_ask_xcr0(kvm, supported) !=
-						 QUIRKS_XCR0
-				 ? 2
-				 : 1;
-		atomic_store(&known, answer);
+	if (!atomic_load(&asked)) {
+		atomic_store(&lost, quirks_host_is_virtual() &&
+					    quirks_try_xcr0(kvm, supported));
+		atomic_store(&asked, true);
 	}
-	return answer == 2;
+	return atomic_load(&lost);
 }
